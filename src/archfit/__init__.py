@@ -1,0 +1,81 @@
+"""archfit: a dataset, a device and a budget in; the network that fits out.
+
+result = archfit.search("digits", latency="0.2ms")
+network = result.best.model()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from archfit._version import __version__
+
+if TYPE_CHECKING:
+    from archfit.architecture import Architecture, Choice, SearchSpace, Task
+    from archfit.cost import Budget, Cost, Latency
+    from archfit.data import ImageData, load_data
+    from archfit.errors import ArchfitError
+    from archfit.evaluators import Evaluator, ProxyTraining
+    from archfit.pipeline import SearchResult, load, measure, predict, report, resume, search
+    from archfit.spaces import MnasSpace, Skeleton
+
+_HOMES = {
+    "ArchfitError": "errors",
+    "Architecture": "architecture",
+    "Budget": "cost",
+    "Choice": "architecture",
+    "Cost": "cost",
+    "Evaluator": "evaluators",
+    "ImageData": "data",
+    "Latency": "cost",
+    "MnasSpace": "spaces",
+    "ProxyTraining": "evaluators",
+    "SearchResult": "pipeline",
+    "SearchSpace": "architecture",
+    "Skeleton": "spaces",
+    "Task": "architecture",
+    "load": "pipeline",
+    "load_data": "data",
+    "measure": "pipeline",
+    "predict": "pipeline",
+    "report": "pipeline",
+    "resume": "pipeline",
+    "search": "pipeline",
+}
+
+__all__ = [
+    "ArchfitError",
+    "Architecture",
+    "Budget",
+    "Choice",
+    "Cost",
+    "Evaluator",
+    "ImageData",
+    "Latency",
+    "MnasSpace",
+    "ProxyTraining",
+    "SearchResult",
+    "SearchSpace",
+    "Skeleton",
+    "Task",
+    "__version__",
+    "load",
+    "load_data",
+    "measure",
+    "predict",
+    "report",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import archfit` and `archfit --help` do not import torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
