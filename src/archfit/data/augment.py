@@ -1,0 +1,95 @@
+"""Augmentation of whole batches as tensors; every image gets its own draw.
+
+All take images `(N, C, H, W)` of uint8 or float and give new ones of the same type and shape. Bytes are moved, never
+converted: a batch becomes float only when it is normalised, so that each step here touches a quarter of the memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from archfit.data.dataset import ImageData
+
+
+def _pad(images: Tensor, padding: int, mode: Literal["zero", "reflect"]) -> Tensor:
+    if mode == "zero":
+        return F.pad(images, (padding, padding, padding, padding))
+    # torch's own reflection has no kernel for uint8.
+    for dim in (2, 3):
+        size = images.shape[dim]
+        period = max(1, 2 * (size - 1))
+        position = torch.arange(-padding, size + padding).abs() % period
+        images = images.index_select(dim, torch.minimum(position, period - position).clamp_max(size - 1))
+    return images
+
+
+def random_crop(
+    images: Tensor, padding: int, generator: torch.Generator, mode: Literal["zero", "reflect"] = "zero"
+) -> Tensor:
+    """Each image padded on all sides, then cut back to its size at an offset drawn from `[0, 2 * padding]`^2."""
+    count, channels, height, width = images.shape
+    padded = _pad(images, padding, mode)
+    offsets = torch.randint(0, 2 * padding + 1, (2, count, 1, 1), generator=generator)
+    rows = offsets[0] + torch.arange(height).view(1, -1, 1)
+    columns = offsets[1] + torch.arange(width)
+    index = (rows * padded.shape[3] + columns).view(count, 1, -1).expand(count, channels, -1)
+    return padded.flatten(2).gather(2, index).view(count, channels, height, width)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image mirrored left to right with probability 1/2."""
+    chosen = (torch.rand(len(images), generator=generator) < 0.5).nonzero().flatten()
+    # Four times faster than `where` on a broadcast mask (32 x 32 uint8, one thread).
+    return images.index_copy(0, chosen, images.index_select(0, chosen).flip(-1))
+
+
+def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """A square of zeros, `size` wide, centred anywhere on each image and cut off at its edges (arXiv:1708.04552)."""
+    count, _, height, width = images.shape
+    top = torch.randint(0, height, (count, 1), generator=generator) - size // 2
+    left = torch.randint(0, width, (count, 1), generator=generator) - size // 2
+    rows, columns = torch.arange(height), torch.arange(width)
+    hidden_rows = (rows >= top) & (rows < top + size)
+    hidden_columns = (columns >= left) & (columns < left + size)
+    return images.masked_fill((hidden_rows.unsqueeze(2) & hidden_columns.unsqueeze(1)).unsqueeze(1), 0)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training batch, in this order.
+
+    Attributes:
+        crop_padding: Pixels of zeros on each side before a random crop; 0 leaves it out.
+        flip: Mirror half of the images.
+        cutout: Side in pixels of the square that is hidden; 0 leaves it out.
+    """
+
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """New images, `(N, C, H, W)` of the same type."""
+        if self.crop_padding:
+            images = random_crop(images, self.crop_padding, generator)
+        if self.flip:
+            images = random_flip(images, generator)
+        if self.cutout:
+            images = cutout(images, self.cutout, generator)
+        return images
+
+
+def default_augmentation(data: ImageData, *, cutout: bool = False) -> Augmentation:
+    """Crops with an eighth of the size as padding (4 pixels at 32) and mirroring where the label survives it.
+
+    Args:
+        data: To be trained on.
+        cutout: Also hide a square of a quarter of the image's side: worth it for long training, not for proxies.
+    """
+    size = data.image_size
+    return Augmentation(max(1, round(size / 8)), data.flip, round(size / 4) if cutout else 0)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from archfit.data import Augmentation, cutout, default_augmentation, load_data, random_crop, random_flip
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(count: int, channels: int = 3, size: int = 6) -> torch.Tensor:
+    return torch.randint(1, 256, (count, channels, size, size), dtype=torch.uint8, generator=_generator(9))
+
+
+def _windows(image: torch.Tensor, padding: int) -> list[torch.Tensor]:
+    """All crops there can be, cut out one by one."""
+    size = image.shape[1]
+    padded = torch.zeros(image.shape[0], size + 2 * padding, size + 2 * padding, dtype=image.dtype)
+    padded[:, padding : padding + size, padding : padding + size] = image
+    steps = range(2 * padding + 1)
+    return [padded[:, y : y + size, x : x + size] for y in steps for x in steps]
+
+
+def test_every_crop_is_a_window_and_all_windows_come() -> None:
+    image = _images(1)
+    windows = _windows(image[0], 1)
+    crops = random_crop(image.expand(400, -1, -1, -1), 1, _generator())
+    found = {next(i for i, window in enumerate(windows) if torch.equal(window, crop)) for crop in crops}
+    # 9 windows, 400 draws: one is missed with a probability below 9 * (8/9)^400 = 3e-20.
+    assert found == set(range(9))
+
+
+def test_crop_by_reflection() -> None:
+    # A row 1 2 3 reflected by 2 on each side is 3 2 1 2 3 2 1, so its windows are 321, 212, 123, 232, 321.
+    images = torch.tensor([[1, 2, 3]] * 3, dtype=torch.uint8).expand(50, 1, 3, 3)
+    crops = random_crop(images, 2, _generator(), mode="reflect")
+    assert {tuple(crop[0, 0].tolist()) for crop in crops} == {(3, 2, 1), (2, 1, 2), (1, 2, 3), (2, 3, 2)}
+
+
+def test_about_half_are_mirrored() -> None:
+    images = _images(1000)
+    flipped = random_flip(images, _generator())
+    same = (flipped == images).flatten(1).all(1)
+    mirrored = (flipped == images.flip(-1)).flatten(1).all(1)
+    assert bool((same | mirrored).all())
+    # Binomial(1000, 1/2): four deviations of 15.8 are 63.
+    assert 437 <= int(mirrored.sum()) <= 563
+
+
+def test_cutout_hides_one_square() -> None:
+    images = _images(200, channels=1)
+    hidden = (cutout(images, 3, _generator()) == 0)[:, 0]
+    rows, columns = hidden.any(2).sum(1), hidden.any(1).sum(1)
+    assert torch.equal(hidden.sum((1, 2)), rows * columns)
+    # Centred on a pixel of 6 with one to each side: 2 wide on the borders, else 3.
+    assert set(rows.tolist()) == set(columns.tolist()) == {2, 3}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_type_shape_and_input_are_kept(dtype: torch.dtype) -> None:
+    images = _images(16).to(dtype)
+    before = images.clone()
+    result = Augmentation(2, flip=True, cutout=2).apply(images, _generator())
+    assert (result.dtype, result.shape) == (dtype, images.shape)
+    assert torch.equal(images, before)
+    assert not torch.equal(result, images)
+
+
+def test_the_generator_decides() -> None:
+    images, augmentation = _images(16), Augmentation(2, flip=True, cutout=2)
+    first, again, other = (augmentation.apply(images, _generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_defaults_follow_the_data() -> None:
+    digits = load_data("digits")
+    assert default_augmentation(digits) == Augmentation(1, flip=False, cutout=0)
+    larger = replace(digits, image_size=32, flip=True)
+    assert default_augmentation(larger, cutout=True) == Augmentation(4, flip=True, cutout=8)
