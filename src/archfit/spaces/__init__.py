@@ -1,0 +1,7 @@
+"""Search spaces: what can be built, and how."""
+
+from archfit.spaces.mnas import BlockChoices, MnasSpace
+from archfit.spaces.mnas_layers import LayerRow
+from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton
+
+__all__ = ["MNAS_SKELETON", "BlockChoices", "LayerRow", "MnasSpace", "Skeleton"]
