@@ -1,0 +1,34 @@
+"""What proposes the next architecture: random, evolution, a controller, or one of Optuna's samplers.
+
+Samplers see choices as integers and rewards as floats, never modules.
+"""
+
+from archfit.samplers.adapter import ProposerSampler, distributions
+from archfit.samplers.controller import Controller
+from archfit.samplers.evolution import Evolution
+from archfit.samplers.factory import SAMPLERS, make_sampler
+from archfit.samplers.policy import Policy
+from archfit.samplers.ppo import Ppo, PpoSettings, clipped_surrogate
+from archfit.samplers.proposals import Observation, Proposal, Proposer, RandomSearch
+from archfit.samplers.reinforce import Reinforce, ReinforceSettings, moving_baseline, reinforce_loss
+
+__all__ = [
+    "SAMPLERS",
+    "Controller",
+    "Evolution",
+    "Observation",
+    "Policy",
+    "Ppo",
+    "PpoSettings",
+    "Proposal",
+    "Proposer",
+    "ProposerSampler",
+    "RandomSearch",
+    "Reinforce",
+    "ReinforceSettings",
+    "clipped_surrogate",
+    "distributions",
+    "make_sampler",
+    "moving_baseline",
+    "reinforce_loss",
+]
