@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import tempfile
 import time
@@ -50,6 +51,7 @@ def run(architectures: int, runtime: str, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     torch.manual_seed(seed)
     modules = [space.build(random_architecture(space, rng), TASK).eval() for _ in range(architectures)]
+    load_before = os.getloadavg()[0]
     corrected, plain = np.zeros((2, architectures)), np.zeros((2, architectures))
     export_s, measure_s, spreads = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +75,7 @@ def run(architectures: int, runtime: str, seed: int) -> dict[str, Any]:
         "architectures": architectures,
         "space": f"{space.name}, width 0.5, 32 pixels",
         "seed": seed,
+        "load_average": [load_before, os.getloadavg()[0]],  # before and after, over a minute; this run adds one
         "corrected": compare(*corrected),
         "uncorrected": compare(*plain),
         "anchor_reference_ms": reference_ms,

@@ -101,9 +101,9 @@ def test_npz_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (data.name, data.classes[9], data.flip) == ("fashion-mnist", "9", True)
 
 
-def test_real_mnist_statistics() -> None:
+def test_real_mnist_statistics(real_data: Path) -> None:
     try:
-        data = load_data("mnist", download=False)
+        data = load_data("mnist", data_dir=real_data, download=False)
     except DataError as error:
         pytest.skip(str(error))
     # 0.1307 and 0.3081 are the figures commonly given for the 60,000 training images.

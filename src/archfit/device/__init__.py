@@ -1,0 +1,31 @@
+"""Where cost is measured: export to a runtime, timing, this machine, and the cost cache."""
+
+from archfit.device.cache import CostCache, cache_key
+from archfit.device.costing import measure_cost
+from archfit.device.export import export_candidate, export_winner
+from archfit.device.files import measure_deployed, measure_file
+from archfit.device.local import LocalDevice, processor_name
+from archfit.device.memory import peak_activation_bytes, weights_bytes
+from archfit.device.protocol import Device
+from archfit.device.runtimes import RUNTIMES, Runtime, get_runtime, runtime_label
+from archfit.device.timing import Effort
+
+__all__ = [
+    "RUNTIMES",
+    "CostCache",
+    "Device",
+    "Effort",
+    "LocalDevice",
+    "Runtime",
+    "cache_key",
+    "export_candidate",
+    "export_winner",
+    "get_runtime",
+    "measure_cost",
+    "measure_deployed",
+    "measure_file",
+    "peak_activation_bytes",
+    "processor_name",
+    "runtime_label",
+    "weights_bytes",
+]

@@ -1,0 +1,59 @@
+"""All costs of one network, the cheap ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+
+from torch import nn
+
+from archfit.architecture import Task
+from archfit.cost import Cost, count_madds, count_params
+from archfit.device.cache import CostCache
+from archfit.device.export import export_candidate
+from archfit.device.memory import peak_activation_bytes, weights_bytes
+from archfit.device.protocol import Device, Quiet
+
+
+def measure_cost(
+    module: nn.Module,
+    task: Task,
+    device: Device,
+    *,
+    runtime: str,
+    threads: int = 1,
+    quiet: Quiet = nullcontext,
+    cache: CostCache | None = None,
+    key: str | None = None,
+    stop_if: Callable[[Cost], bool] | None = None,
+) -> Cost:
+    """Parameters and multiply-adds, then memory of the exported network, then its latency on the device.
+
+    Args:
+        runtime: Name, as in "onnxruntime".
+        quiet: Entered around the timed part alone.
+        cache: Read before anything is determined; a complete cost is stored in it.
+        key: Of this network in the cache, as of `cache_key`; without it the cache is not used.
+        stop_if: Asked after the static costs, and again after memory: if it says yes, the cost so far is returned.
+
+    Returns:
+        A complete cost, or, when stopped, one without latency and perhaps without memory.
+
+    Raises:
+        DeviceError: The network cannot be exported, or the runtime cannot run it.
+    """
+    if cache is not None and key is not None and (known := cache.get(key)) is not None:
+        return known
+    cost = Cost(params=count_params(module), madds=count_madds(module, task))
+    if stop_if is not None and stop_if(cost):
+        return cost
+    model = export_candidate(module, task)
+    memory_bytes = peak_activation_bytes(model) + weights_bytes(model)
+    cost = replace(cost, memory_bytes=memory_bytes, file_bytes=len(model))
+    if stop_if is not None and stop_if(cost):
+        return cost
+    cost = replace(cost, latency=device.measure(model, module, runtime=runtime, threads=threads, quiet=quiet))
+    if cache is not None and key is not None:
+        cache.put(key, cost)
+    return cost

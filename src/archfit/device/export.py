@@ -1,0 +1,183 @@
+"""Modules as ONNX: quickly in memory for measuring, completely as a file for the winner."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from archfit.architecture import Task
+from archfit.errors import DeviceError
+
+
+def export_candidate(module: nn.Module, task: Task) -> bytes:
+    """A network as serialised ONNX for measuring; the module itself is not touched.
+
+    The tracing exporter is used although it is the older one: it takes 0.2 s where the other takes 5 s, and after
+    graph optimisation both run at the same speed. Batch norms are folded into the convolutions before them.
+
+    Args:
+        module: `(N, channels, image_size, image_size)` float in, `(N, classes)` logits out.
+        task: Decides the input, `(1, channels, image_size, image_size)` float32 with a fixed batch of 1.
+
+    Raises:
+        DeviceError: The module cannot be run or has no counterpart in ONNX.
+    """
+    image = torch.zeros(1, task.channels, task.image_size, task.image_size)
+    buffer = io.BytesIO()
+    with _exporting(), torch.no_grad():
+        torch.onnx.export(
+            _evaluation_copy(module),
+            (image,),
+            buffer,  # type: ignore[arg-type]  # accepted by the tracing exporter, not in its signature
+            dynamo=False,
+            input_names=["images"],
+            output_names=["logits"],
+        )
+    return buffer.getvalue()
+
+
+def export_winner(
+    module: nn.Module,
+    task: Task,
+    path: Path,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str],
+    metadata: Mapping[str, str],
+) -> None:
+    """One ONNX file that takes raw pixels: preprocessing, weights and class names are inside.
+
+    Input `images` is uint8 `(N, image_size, image_size, channels)`, output `logits` float32 `(N, classes)`, any N.
+    The file appears complete or not at all; the module itself is not touched.
+
+    Args:
+        mean: Per channel, of pixels scaled to [0, 1].
+        std: Per channel, of the same.
+        classes: Names in the order of the logits.
+        metadata: Further entries for the file's metadata, beside `classes`, `mean` and `std` (JSON lists),
+            `image_size`, `channels` and `archfit_version`.
+
+    Raises:
+        DeviceError: The module cannot be exported, or the file cannot be written.
+    """
+    if len(classes) != task.classes or not len(mean) == len(std) == task.channels:
+        raise DeviceError(
+            f"cannot export: {len(classes)} class names, {len(mean)} means and {len(std)} deviations were given for "
+            f"{task.classes} classes and {task.channels} channels; give one each"
+        )
+    # Two images, since the exporter would take an example of one for a batch that is always one.
+    images = torch.zeros(2, task.image_size, task.image_size, task.channels, dtype=torch.uint8)
+    network = _WithPreprocessing(_evaluation_copy(module), mean, std).eval()
+    with _exporting(), torch.no_grad():
+        program = torch.onnx.export(
+            network,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: torch.export.Dim("N", min=1)}},
+        )
+    assert program is not None
+    model = program.model_proto
+    _drop_traces(model)
+    entries = {
+        "archfit_version": version("archfit"),
+        "classes": json.dumps(list(classes)),
+        "mean": json.dumps([float(value) for value in mean]),
+        "std": json.dumps([float(value) for value in std]),
+        "image_size": str(task.image_size),
+        "channels": str(task.channels),
+        **metadata,
+    }
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, entries)
+    _write(path, model.SerializeToString())
+
+
+class _WithPreprocessing(nn.Module):
+    """uint8 images `(N, H, W, C)` to the logits of a network that takes normalised float `(N, C, H, W)`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).float() / 255
+        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        return logits
+
+
+def _evaluation_copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU in eval mode: moving the module itself and back could fail half-way."""
+    try:
+        return copy.deepcopy(module).cpu().eval()
+    except RuntimeError as error:
+        raise DeviceError(f"cannot export {type(module).__name__}: it cannot be copied: {error}") from error
+
+
+@contextlib.contextmanager
+def _exporting() -> Iterator[None]:
+    """The exporters' chatter is held back, and their many errors become one."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DeviceError(f"the network cannot be exported to ONNX: {reason}; use operations that ONNX has") from error
+    finally:
+        logger.setLevel(level)
+
+
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """Take out what the exporter writes for its own debugging, paths of source files among it."""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    values: list[Any] = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
+    for value in values:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            # mkstemp's mode is for secrets; a model is to be read like any file its owner writes.
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DeviceError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
