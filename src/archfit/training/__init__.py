@@ -1,0 +1,34 @@
+"""Training: recipes, the Lightning module, metrics."""
+
+from archfit.training.classifier import DivergedError
+from archfit.training.fit import (
+    Progress,
+    Training,
+    check_accelerator,
+    fit,
+    predict_logits,
+    score,
+)
+from archfit.training.metrics import METRICS, chance_level, confusion_matrix, get_metric, per_class
+from archfit.training.probe import Probe, probe_memory_format
+from archfit.training.recipes import Recipe, final_recipe, proxy_recipe
+
+__all__ = [
+    "METRICS",
+    "DivergedError",
+    "Probe",
+    "Progress",
+    "Recipe",
+    "Training",
+    "chance_level",
+    "check_accelerator",
+    "confusion_matrix",
+    "final_recipe",
+    "fit",
+    "get_metric",
+    "per_class",
+    "predict_logits",
+    "probe_memory_format",
+    "proxy_recipe",
+    "score",
+]

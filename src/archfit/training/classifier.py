@@ -1,0 +1,172 @@
+"""The Lightning module that every training uses: proxies, finalists and references."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional
+
+from archfit.data import Batches
+from archfit.errors import ArchfitError
+from archfit.training.metrics import Metric, confusion_matrix
+from archfit.training.recipes import Recipe
+
+
+class DivergedError(ArchfitError):
+    """The training loss became infinite or not a number."""
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network to classify images by a recipe.
+
+    Args:
+        network: `(N, C, H, W)` float in, `(N, classes)` logits out.
+        recipe: How to train it.
+        steps: Optimiser steps in all, for the schedule.
+        batches: Of training images.
+        classes: Number of logits.
+        metric: Of the validation confusion matrix.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        steps: int,
+        batches: Batches,
+        classes: int,
+        metric: Metric,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.curve: list[tuple[int, float, float]] = []
+        self._recipe = recipe
+        self._steps = steps
+        self._batches = batches
+        self._epoch_images = batches.images
+        self._epoch_steps = len(batches)
+        self._classes = classes
+        self._metric = metric
+        self._losses: list[Tensor] = []
+        self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def train_dataloader(self) -> Batches:
+        """Asked for before each epoch. Steps tell the epoch: a resumed trainer's own count may be one ahead.
+
+        A last epoch that is cut short is given as a short epoch, because Lightning validates at the end of one.
+        """
+        left = max(1, self._steps - self.global_step)
+        self._batches.set_epoch(self.global_step // self._epoch_steps)
+        self._batches.images = min(self._epoch_images, left * self._batches.batch_size)
+        return self._batches
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the images: the average of the weights begins as a copy of this module."""
+        return {**super().__getstate__(), "_batches": None}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        loss = functional.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
+        self._losses.append(loss.detach())
+        if len(self._losses) % 20 == 0:
+            self._check_losses()
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        self._losses.clear()
+
+    def on_train_epoch_end(self) -> None:
+        self._check_losses()
+
+    def mean_loss(self) -> float:
+        """Of the training batches of this epoch so far."""
+        return float(torch.stack(self._losses).mean()) if self._losses else math.nan
+
+    def _check_losses(self) -> None:
+        if self._losses and not bool(torch.isfinite(self._losses[-1])):
+            raise DivergedError(
+                f"training diverged: the loss is {float(self._losses[-1])} after {self.global_step} steps; "
+                f"lower the learning rate (it is {self._recipe.learning_rate:g})"
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        self._confusion = torch.zeros(self._classes, self._classes, dtype=torch.int64, device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        self._confusion += confusion_matrix(self.network(images).argmax(dim=1), labels, self._classes)
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            accuracy = self._metric(self._confusion.cpu())
+            self.curve.append((self.current_epoch + 1, self.mean_loss(), accuracy))
+            self.log("validation_accuracy", accuracy)
+            self.log("train_loss", self.mean_loss())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["curve"] = [list(row) for row in self.curve]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.curve = [(int(epoch), float(loss), float(accuracy)) for epoch, loss, accuracy in checkpoint["curve"]]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self._recipe.weight_decay}, {"params": others, "weight_decay": 0}]
+        rate = self._recipe.learning_rate
+        optimiser: torch.optim.Optimizer
+        if self._recipe.optimiser == "adamw":
+            optimiser = torch.optim.AdamW(groups, lr=rate)
+        else:
+            optimiser = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, foreach=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: cosine_with_warmup(step, self._steps, self._recipe.warmup)
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:
+    """Factor of the peak learning rate at `step` of `steps`: linear from near 0 to 1, then a cosine to 0."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, steps - rising))))
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and batch statistics, every `every` steps.
+
+    The decay rises with the number of updates, min(decay, (1 + n) / (10 + n)), so that a short training is not held
+    back by its first weights.
+    """
+
+    def __init__(self, decay: float, every: int = 4) -> None:
+        super().__init__(multi_avg_fn=_WarmedAverage(decay**every))
+        self._every = every
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Again what the end of training does, which a training that was resumed after its last step never sees."""
+        self._copy_average_to_current(pl_module)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx % self._every == 0
+
+
+class _WarmedAverage:
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def __call__(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        """Called once per device and dtype; counters of batch norms are taken over as they are."""
+        if not averaged[0].is_floating_point():
+            torch._foreach_copy_(averaged, current)
+            return
+        count = int(updates)
+        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + count) / (10 + count)))

@@ -1,0 +1,242 @@
+"""Training a network by a recipe, and what it answers afterwards."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+
+from archfit.data import Batches, ImageData, Split, evaluation_batches
+from archfit.errors import InputError, unknown_name
+from archfit.training.classifier import Classifier, MovingAverage
+from archfit.training.metrics import Metric, confusion_matrix, get_metric
+from archfit.training.recipes import Recipe
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: Optimiser steps done.
+        steps: In all.
+        epoch: Epochs done.
+        epochs: In all.
+        accuracy: On validation after the last finished epoch, or None.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gave.
+
+    Attributes:
+        curve: (epoch from 1, mean training loss, validation accuracy) per epoch; empty without validation.
+        images: Seen in all, those of an earlier call that was resumed too.
+        seconds: Of this call.
+    """
+
+    curve: tuple[tuple[int, float, float], ...]
+    images: int
+    seconds: float
+
+
+def check_accelerator(name: str) -> str:
+    """`name` as Lightning takes it. Raises `InputError` for an unknown or absent one."""
+    if name not in ACCELERATORS:
+        raise unknown_name("accelerator", name, ACCELERATORS)
+    present: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name in present and not present[name]():
+        raise InputError(f"accelerator {name!r} is not available on this machine; use --accelerator cpu or auto")
+    if name == "auto":
+        return next((other for other, available in present.items() if available()), "cpu")
+    return name
+
+
+def fit(
+    network: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    accelerator: str = "cpu",
+    memory_format: str = "channels_last",
+    validate: bool = True,
+    metric: str = "accuracy",
+    checkpoints: Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Training:
+    """Trains `network` in place.
+
+    Args:
+        network: On the CPU; left there, in eval mode, with the averaged weights where the recipe has an average.
+        data: Its training split is learnt, its validation split scored after each epoch.
+        recipe: How.
+        seed: Of the order and augmentation of the images; with it, the CPU and one thread the result repeats exactly.
+        accelerator: "cpu", "cuda", "mps" or "auto".
+        memory_format: "channels_last" or "contiguous".
+        validate: Whether to score after each epoch.
+        metric: Of the validation score.
+        checkpoints: Folder for a checkpoint per epoch; one that is there already is resumed.
+        on_progress: Called about twice a second.
+
+    Raises:
+        DivergedError: The loss became infinite or not a number.
+    """
+    images = recipe.images(len(data.train))
+    partial = images < len(data.train)
+    batches = Batches(
+        data.train,
+        data.mean,
+        data.std,
+        batch_size=recipe.batch_size,
+        augmentation=recipe.augmentation,
+        seed=seed,
+        shuffle=True,
+        drop_last=len(data.train) > recipe.batch_size and images > recipe.batch_size,
+        memory_format=MEMORY_FORMATS[memory_format],
+        max_images=images if partial else None,
+    )
+    steps = len(batches) if partial else max(1, round(recipe.epochs * len(batches)))
+    seen = steps // len(batches) * batches.images + steps % len(batches) * batches.batch_size
+    module = Classifier(
+        network.to(memory_format=MEMORY_FORMATS[memory_format]),
+        recipe,
+        steps=steps,
+        batches=batches,
+        classes=len(data.classes),
+        metric=get_metric(metric),
+    )
+    callbacks: list[Callback] = []
+    if recipe.ema_decay is not None:
+        callbacks.append(MovingAverage(recipe.ema_decay))
+    if on_progress is not None:
+        callbacks.append(_ProgressCallback(on_progress, steps, len(batches)))
+    last: Path | None = None
+    if checkpoints is not None:
+        last = checkpoints / "last.ckpt"
+        callbacks.append(
+            ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+        )
+    start = time.monotonic()
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator=check_accelerator(accelerator),
+            devices=1,
+            max_steps=steps,
+            max_epochs=-1,
+            logger=False,
+            callbacks=callbacks,
+            enable_checkpointing=checkpoints is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+        )
+        # A checkpoint that was cut off while it was written is no whole archive: the training starts again.
+        resumed = last is not None and last.is_file() and zipfile.is_zipfile(last)
+        validation = _in_order(data.validation, data, memory_format) if validate else None
+        trainer.fit(
+            module,
+            val_dataloaders=validation,
+            ckpt_path=str(last) if resumed else None,
+            weights_only=True if resumed else None,
+        )
+    network.to("cpu").eval()
+    return Training(tuple(module.curve), images=seen, seconds=time.monotonic() - start)
+
+
+def predict_logits(
+    network: nn.Module, split: Split, data: ImageData, *, memory_format: str = "channels_last", accelerator: str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Logits `(N, classes)` and labels `(N,)` of a whole split, in its order, on the CPU."""
+    device = torch.device(check_accelerator(accelerator))
+    network = network.to(device).eval()
+    logits, labels = [], []
+    with torch.inference_mode():
+        for images, truth in _in_order(split, data, memory_format):
+            logits.append(network(images.to(device)).cpu())
+            labels.append(truth)
+    network.to("cpu")
+    return torch.cat(logits), torch.cat(labels)
+
+
+def score(
+    network: nn.Module,
+    split: Split,
+    data: ImageData,
+    metric: Metric,
+    *,
+    memory_format: str = "channels_last",
+    accelerator: str = "cpu",
+) -> float:
+    """The metric of a network's answers on a split."""
+    logits, labels = predict_logits(network, split, data, memory_format=memory_format, accelerator=accelerator)
+    return metric(confusion_matrix(logits.argmax(dim=1), labels, len(data.classes)))
+
+
+def _in_order(split: Split, data: ImageData, memory_format: str) -> Batches:
+    return evaluation_batches(split, data.mean, data.std, memory_format=MEMORY_FORMATS[memory_format])
+
+
+class _ProgressCallback(Callback):
+    """Tells the caller how far the training is, at most twice a second and after each epoch."""
+
+    def __init__(self, tell: Callable[[Progress], None], steps: int, epoch_steps: int) -> None:
+        self._tell = tell
+        self._steps = steps
+        self._epoch_steps = epoch_steps
+        self._told = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        if time.monotonic() - self._told > 0.5:
+            self._report(trainer, module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._report(trainer, module)
+
+    def _report(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        self._told = time.monotonic()
+        accuracy = module.curve[-1][2] if module.curve else None
+        step, epochs = trainer.global_step, math.ceil(self._steps / self._epoch_steps)
+        done = epochs if step == self._steps else step // self._epoch_steps
+        self._tell(Progress(step, self._steps, done, epochs, accuracy))
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silences Lightning's start-up lines and its advice on loaders, which is not for archfit's users."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

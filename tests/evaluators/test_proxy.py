@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pickle
+
+import torch
+from torch import nn
+
+from archfit.architecture import Architecture
+from archfit.data import ImageData, MemorySplit
+from archfit.evaluators import Evaluator, ProxyTraining
+from archfit.training import METRICS, confusion_matrix, predict_logits
+
+ARCHITECTURE = Architecture("toy", (("width", 2),))
+
+
+def _split(count: int) -> MemorySplit:
+    """Dark images of class 0, two bright ones of class 1 for each; a tenth has the wrong label."""
+    labels = (torch.arange(count) % 3 > 0).long()
+    images = (60 + 130 * labels).view(-1, 1, 1, 1).expand(count, 1, 4, 4).to(torch.uint8).contiguous()
+    wrong = torch.arange(count) % 10 == 0
+    return MemorySplit(images, torch.where(wrong, 1 - labels, labels))
+
+
+DATA = ImageData("toy", ("dark", "bright"), 1, 4, _split(160), _split(60), None, (0.5,), (0.25,))
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+
+
+def _evaluate(evaluator: Evaluator, seed: int = 0) -> tuple[float, nn.Module, list[float]]:
+    told: list[float] = []
+    network = _network()
+    accuracy = evaluator.evaluate(ARCHITECTURE, network, DATA, seed=seed, on_progress=told.append)
+    return accuracy, network, told
+
+
+def test_it_is_an_evaluator_that_travels() -> None:
+    evaluator = ProxyTraining(2.0, metric="balanced-accuracy")
+    assert isinstance(evaluator, Evaluator)
+    assert pickle.loads(pickle.dumps(evaluator)) == evaluator  # noqa: S301
+
+
+def test_it_learns() -> None:
+    accuracy, _, told = _evaluate(ProxyTraining(4.0))
+    # A tenth of the labels is wrong; always "bright" is right for less than 2/3.
+    assert accuracy >= 0.85
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+def test_the_metric_is_the_one_asked_for() -> None:
+    plain, network, _ = _evaluate(ProxyTraining(0.2))
+    balanced, same, _ = _evaluate(ProxyTraining(0.2, metric="balanced-accuracy"))
+    logits, labels = predict_logits(network, DATA.validation, DATA)
+    confusion = confusion_matrix(logits.argmax(dim=1), labels, 2)
+    assert plain == METRICS["accuracy"](confusion)
+    assert balanced == METRICS["balanced-accuracy"](confusion)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), same.parameters(), strict=True))
+
+
+def test_the_seed_decides() -> None:
+    weights = [_evaluate(ProxyTraining(0.5), seed)[1].state_dict() for seed in (1, 1, 2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])

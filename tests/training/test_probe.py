@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from archfit.architecture import Task
+from archfit.training import probe_memory_format
+
+TASK = Task(channels=3, image_size=8, classes=4)
+
+
+class _Slow(nn.Module):
+    """A network that waits where the images have one memory format."""
+
+    def __init__(self, slow: str | None, steps: list[str]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+        self.slow = slow
+        self.steps = steps
+
+    def forward(self, images: Tensor) -> Tensor:
+        name = "channels_last" if images.is_contiguous(memory_format=torch.channels_last) else "contiguous"
+        self.steps.append(name)
+        if name == self.slow:
+            time.sleep(0.03)
+        return self.layer(images.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("channels_last", "contiguous"), ("contiguous", "channels_last")])
+def test_the_faster_format_is_chosen(slow: str, chosen: str) -> None:
+    steps: list[str] = []
+    threads = torch.get_num_threads()
+    probe = probe_memory_format(lambda: _Slow(slow, steps), TASK, batch_size=4, seconds=0.2)
+    assert probe.memory_format == chosen
+    assert (probe.speedup > 1) == (chosen == "channels_last")
+    assert probe.images_per_second > 4 / 0.03
+    assert abs(steps.count("contiguous") - steps.count("channels_last")) == 0
+    assert torch.get_num_threads() == threads
+
+
+def test_no_time_still_gives_an_answer() -> None:
+    steps: list[str] = []
+    probe = probe_memory_format(lambda: _Slow(None, steps), TASK, batch_size=4, seconds=0.0)
+    assert len(steps) == 4
+    assert probe.images_per_second > 0

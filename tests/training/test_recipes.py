@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from archfit.data import ImageData, MemorySplit
+from archfit.errors import InputError
+from archfit.training import Recipe, final_recipe, proxy_recipe
+from archfit.training.recipes import batch_size_for
+
+
+def _data(images: int, *, flip: bool = True) -> ImageData:
+    split = MemorySplit(torch.zeros(images, 1, 8, 8, dtype=torch.uint8), torch.arange(images) % 2)
+    return ImageData("toy", ("a", "b"), 1, 8, split, split, None, (0.5,), (0.5,), flip=flip)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, float("nan"), float("inf")])
+def test_epochs_are_positive(epochs: float) -> None:
+    with pytest.raises(InputError, match=r"epochs is .*above zero"):
+        Recipe(epochs)
+
+
+def test_batch_size_is_positive() -> None:
+    with pytest.raises(InputError, match="batch_size is 0; it must be at least 1"):
+        Recipe(1, batch_size=0)
+
+
+def test_images_seen() -> None:
+    assert Recipe(2).images(100) == 200
+    assert Recipe(0.25).images(100) == 25
+    assert Recipe(0.001).images(100) == 1  # at least one
+
+
+def test_batch_size_leaves_twenty_steps() -> None:
+    # 128 * 20 = 2560, 64 * 20 = 1280, 32 * 20 = 640
+    sizes = [batch_size_for(images) for images in (2560, 2559, 1280, 1279, 640, 639, 1)]
+    assert sizes == [128, 64, 64, 32, 32, 16, 16]
+
+
+@pytest.mark.parametrize("make", [proxy_recipe, final_recipe])
+def test_recipes_follow_the_data(make: type[Recipe]) -> None:
+    recipe = make(_data(640, flip=False), 3)
+    # 32 images a step are a quarter of 128: half the rate.
+    assert (recipe.epochs, recipe.batch_size) == (3, 32)
+    assert recipe.learning_rate == pytest.approx(0.05)
+    assert recipe.augmentation is not None
+    assert (recipe.augmentation.crop_padding, recipe.augmentation.flip) == (1, False)
+
+
+def test_only_the_full_training_smooths_and_averages() -> None:
+    proxy, final = proxy_recipe(_data(64), 1), final_recipe(_data(64), 1)
+    assert (proxy.label_smoothing, proxy.ema_decay) == (0, None)
+    assert final.label_smoothing > 0
+    assert final.ema_decay is not None
