@@ -1,0 +1,147 @@
+"""After the search: the best trials within budget, trained in full beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from archfit.data import ImageData
+from archfit.errors import ArchfitError
+from archfit.study.record import TrialRecord
+from archfit.study.search import WorkerContext
+from archfit.study.workers import WorkerPool
+from archfit.training import Recipe, fit
+
+
+@dataclass(frozen=True)
+class FullTraining:
+    """One network's full training.
+
+    Attributes:
+        name: As in "trial 17".
+        weights: The trained network's tensors.
+        curve: (epoch from 1, training loss, validation accuracy) per epoch.
+        epochs: Of the recipe.
+        seconds: Wall time, an earlier session's epochs left out.
+    """
+
+    name: str
+    weights: dict[str, torch.Tensor]
+    curve: tuple[tuple[int, float, float], ...]
+    epochs: int
+    seconds: float
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Of the kept weights, which are those of the last epoch."""
+        return self.curve[-1][2]
+
+
+def rank(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trained trials within the budget, best reward first; the earlier one where rewards are equal."""
+    within = [t for t in trials if t.state == "complete" and t.within_budget and t.repeat_of is None]
+    return sorted(within, key=lambda t: (-(t.reward if t.reward is not None else float("-inf")), t.number))
+
+
+def train_in_full(
+    networks: Mapping[str, Callable[[], nn.Module]],
+    recipe: Recipe,
+    pool: WorkerPool,
+    *,
+    seed: int,
+    accelerator: str,
+    memory_format: str,
+    metric: str,
+    folder: Path,
+    on_progress: Callable[[dict[str, dict[str, Any]]], None],
+) -> dict[str, FullTraining]:
+    """Trains each network in a worker of its own; what ended before is read back, what was cut off goes on.
+
+    Args:
+        networks: Name -> what builds it, picklable.
+        recipe: The same for all.
+        pool: Workers whose context is a `WorkerContext`.
+        seed: Of weights, order and augmentation, the same for all.
+        accelerator: Where to train.
+        memory_format: Of the tensors.
+        metric: Of the validation score.
+        folder: Takes a folder per network with its checkpoint.
+        on_progress: Called with name -> the fields of `Progress`, about twice a second.
+
+    Raises:
+        ArchfitError: Every training failed; the last reason.
+    """
+    names = list(networks)
+    waiting = list(range(len(names)))
+    state: dict[str, dict[str, Any]] = {}
+    done: dict[str, FullTraining] = {}
+    failures: dict[str, str] = {}
+    running: set[int] = set()
+    while waiting or running:
+        while waiting and pool.free:
+            key = waiting.pop(0)
+            running.add(key)
+            checkpoints = folder / names[key].replace(" ", "-").replace(":", "-").replace("/", "-")
+            job = partial(
+                _train, names[key], networks[names[key]], recipe, seed, accelerator, memory_format, metric, checkpoints
+            )
+            pool.submit(key, job)
+        for event in pool.events(0.5):
+            if event.key not in running:
+                continue
+            name = names[event.key]
+            if event.kind == "progress":
+                state[name] = event.value
+                continue
+            running.discard(event.key)
+            if event.kind == "done":
+                done[name] = event.value
+            else:
+                failures[name] = str(event.value)
+        on_progress(dict(state))
+    if not done and failures:
+        raise ArchfitError(f"no full training succeeded; the last reason: {list(failures.values())[-1]}")
+    return {name: done[name] for name in names if name in done}
+
+
+def _train(
+    name: str,
+    build: Callable[[], nn.Module],
+    recipe: Recipe,
+    seed: int,
+    accelerator: str,
+    memory_format: str,
+    metric: str,
+    checkpoints: Path,
+    context: WorkerContext,
+    report: Callable[[Any], None],
+) -> FullTraining:
+    torch.manual_seed(seed)
+    network = build()
+    training = fit(
+        network,
+        context.data,
+        recipe,
+        seed=seed,
+        accelerator=accelerator,
+        memory_format=memory_format,
+        metric=metric,
+        checkpoints=checkpoints,
+        on_progress=lambda progress: report(asdict(progress)),
+    )
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    return FullTraining(name, weights, training.curve, len(training.curve), training.seconds)
+
+
+def affordable_epochs(
+    seconds: float, images_per_second: float, data: ImageData, networks: int, workers: int, *, most: int = 200
+) -> int:
+    """Epochs of full training that fit in `seconds` when each network trains in one worker at that rate."""
+    rounds = -(-networks // workers)
+    return max(1, min(most, int(seconds / rounds * images_per_second / len(data.train))))

@@ -1,0 +1,52 @@
+"""How long a search may run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archfit.errors import InputError
+from archfit.study.record import TrialRecord
+
+DEFAULT_SECONDS = 30 * 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A search stops at whichever comes first; without any, after 30 minutes.
+
+    Attributes:
+        trials: Proposed in all, pruned and failed ones too.
+        seconds: For search and final training together.
+        patience: Trained trials without a better reward.
+    """
+
+    trials: int | None = None
+    seconds: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "seconds", "patience"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} is {value}; it must be above zero")
+
+    def with_default(self) -> Limits:
+        """Itself, or 30 minutes where nothing is limited."""
+        if self.trials is None and self.seconds is None and self.patience is None:
+            return Limits(seconds=DEFAULT_SECONDS)
+        return self
+
+    @property
+    def search_seconds(self) -> float | None:
+        """The half of the time that the search has; the finalists get the rest."""
+        return self.seconds / 2 if self.seconds is not None else None
+
+
+def trials_since_best(trials: Sequence[TrialRecord]) -> int:
+    """Trained trials after the one with the best reward, repeats left out."""
+    trained = [t for t in trials if t.state == "complete" and t.reward is not None and t.repeat_of is None]
+    if not trained:
+        return 0
+    rewards = [t.reward for t in trained]
+    return len(trained) - 1 - rewards.index(max(rewards))  # type: ignore[type-var]

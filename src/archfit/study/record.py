@@ -1,0 +1,48 @@
+"""What a search knows of each trial, as plain values: read from the study, shown by the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from archfit.architecture import Architecture
+from archfit.cost import Cost
+
+State = Literal["complete", "pruned", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One architecture in a study.
+
+    Attributes:
+        number: From 0, in the order proposed.
+        state: pruned: its cost was too far past the budget, never trained. failed: `reason` says why.
+        architecture: Canonical; None only where a trial died before it was decided.
+        origin: "random" for uniformly drawn start-up trials, else the sampler's name.
+        cost: As far as it was determined before training.
+        accuracy: Proxy accuracy on the validation split in [0, 1].
+        reward: What the sampler was told.
+        within_budget: None where a bounded cost is unknown.
+        seconds_measure: Building, export and timing.
+        seconds_train: Proxy training and validation.
+        reason: Why it was pruned or failed.
+        repeat_of: Number of the earlier trial with the same network, whose accuracy this one shares.
+        seed: Of its proxy training.
+        finished_s: Seconds after the start of the study's first trial.
+    """
+
+    number: int
+    state: State
+    architecture: Architecture | None
+    origin: str
+    cost: Cost | None
+    accuracy: float | None
+    reward: float | None
+    within_budget: bool | None
+    seconds_measure: float
+    seconds_train: float
+    reason: str | None
+    repeat_of: int | None
+    seed: int
+    finished_s: float | None

@@ -1,0 +1,325 @@
+"""The search trial by trial: propose, measure the cost, train, tell."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from archfit.architecture import Architecture, SearchSpace, Task, space_size
+from archfit.cost import Budget, Cost
+from archfit.data import ImageData
+from archfit.errors import RunError
+from archfit.evaluators import Evaluator
+from archfit.reward import Reward
+from archfit.study.limits import Limits, trials_since_best
+from archfit.study.record import TrialRecord
+from archfit.study.storage import asked, distributions, record, records
+from archfit.study.workers import Event, WorkerPool
+
+_REPEATS_TO_STOP = 50
+_FAILURES_TO_STOP = 5
+
+
+@dataclass(frozen=True)
+class SearchSetup:
+    """What one search is about.
+
+    Attributes:
+        space: Searched, scaled to the budget already.
+        task: Gives the networks' input and output.
+        budget: For rewards and pruning.
+        reward: Of accuracy and cost ratios.
+        chance: Accuracy of the best constant answer; what a pruned trial is rewarded for.
+        limits: When to stop.
+        prune_above: A candidate whose cost is past this many times a bound is not trained.
+        seed: Of everything random.
+        evaluator: Runs in the workers.
+    """
+
+    space: SearchSpace
+    task: Task
+    budget: Budget
+    reward: Reward
+    chance: float
+    limits: Limits
+    prune_above: float
+    seed: int
+    evaluator: Evaluator
+
+
+@dataclass(frozen=True)
+class SearchStatus:
+    """How far a search is, for whoever shows it.
+
+    Attributes:
+        trials: All so far.
+        running: Number of trial -> share trained, in [0, 1].
+        measuring: A latency is being measured now.
+        elapsed: Seconds of search so far, earlier sessions included.
+        limits: When it stops.
+    """
+
+    trials: tuple[TrialRecord, ...]
+    running: dict[int, float]
+    measuring: bool
+    elapsed: float
+    limits: Limits
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best reward within the budget, else the best reward."""
+        trained = [t for t in self.trials if t.state == "complete" and t.reward is not None]
+        return max(trained, key=lambda t: (bool(t.within_budget), t.reward), default=None)
+
+
+@dataclass
+class WorkerContext:
+    """What every job of a search finds in its worker.
+
+    Attributes:
+        data: The test split is None.
+    """
+
+    data: ImageData
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """Seed of a trial's weights and training: a function of the run's seed and the trial's number alone."""
+    return (seed * 1_000_003 + number * 7919 + 1) % 2**31
+
+
+def over_limit(budget: Budget, cost: Cost, prune_above: float) -> str | None:
+    """Why a candidate is not worth training, or None."""
+    for name, ratio in budget.ratios(cost).items():
+        if ratio > prune_above:
+            return f"{name} is {ratio:.2f} times the budget (pruned above {prune_above:g})"
+    return None
+
+
+class TrialSearch:
+    """Runs trials of a study until a limit is reached; may be stopped and started again at any point.
+
+    Args:
+        study: New or with trials in it.
+        setup: What is searched.
+        pool: Workers whose context is a `WorkerContext`.
+        measure: Gives the cost of a canonical architecture; slow, uses a cache.
+        on_status: Called after each change.
+        elapsed: Seconds that earlier sessions used.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        setup: SearchSetup,
+        pool: WorkerPool,
+        measure: Callable[[Architecture], Cost],
+        *,
+        on_status: Callable[[SearchStatus], None],
+        elapsed: float = 0.0,
+    ) -> None:
+        self._study = study
+        self._setup = setup
+        self._pool = pool
+        self._measure = measure
+        self._on_status = on_status
+        self._start = time.monotonic() - elapsed
+        self._distributions = distributions(setup.space)
+        self._records = {r.number: r for r in records(study)}
+        self._ready: deque[tuple[optuna.Trial, Architecture]] = deque()
+        self._training: dict[int, optuna.Trial] = {}
+        self._share: dict[int, float] = {}
+        self._measuring = False
+        self._repeats = _repeats_in_a_row(list(self._records.values()))
+        self._proposed = len(self._records)
+        self._known = {r.architecture for r in self._records.values() if r.architecture}
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def run(self) -> str:
+        """Runs to the end and says why it ended."""
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+            # Params that its driver had no time to store are sampled again, to the same values.
+            self._prepare(optuna.Trial(self._study, frozen._trial_id))
+        while True:
+            stopped = self._stop_reason()
+            # One worker: nothing is proposed before the last answer is known, so that a run repeats exactly.
+            # More: the next candidate is measured while the others train.
+            spare = 1 if self._pool.size > 1 else 0
+            if stopped is None and len(self._ready) < self._pool.free + spare:
+                self._proposed += 1
+                self._prepare(self._study.ask(self._distributions))
+            while self._ready and self._pool.free:
+                self._dispatch(*self._ready.popleft())
+            if stopped is not None and not self._ready and not self._training:
+                return stopped
+            idle = self._pool.free > 0 and stopped is None
+            for event in self._pool.events(0.0 if idle or not self._training else 0.25):
+                self._handle(event)
+            self._tell_status()
+
+    def _prepare(self, trial: optuna.Trial) -> None:
+        """Decides what becomes of a proposal: told at once (repeat, pruned, failed), or ready to train."""
+        setup = self._setup
+        params = {choice.name: trial.suggest_categorical(choice.name, choice.options) for choice in setup.space.choices}
+        architecture = setup.space.canonical(asked(setup.space, params), setup.task)
+        attrs = trial.user_attrs
+        if "reward" in attrs:  # the driver died between storing the result and telling it
+            self._finish(trial)
+            return
+        twin = self._twin(architecture, trial.number)
+        self._known.add(architecture)
+        self._set(trial, architecture=architecture.to_json(), seed=trial_seed(setup.seed, trial.number))
+        if twin is not None:
+            self._repeats += 1
+            cost = twin.cost.to_json() if twin.cost else None
+            self._set(trial, repeat_of=twin.number, cost=cost, within_budget=twin.within_budget, reason=twin.reason)
+            self._result(trial, twin.accuracy, twin.reward, pruned=twin.state == "pruned")
+            return
+        self._repeats = 0
+        self._measuring = True
+        self._tell_status()
+        start = time.monotonic()
+        try:
+            cost_ = Cost.from_json(attrs["cost"]) if "cost" in attrs else self._measure(architecture)
+            reason = over_limit(setup.budget, cost_, setup.prune_above)
+            within = reason is None and setup.budget.holds(cost_)
+        except RunError:  # a disk that is full is not the candidate's doing
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a candidate does is recorded, and the search goes on
+            self._fail(trial, f"{type(error).__name__}: {error}")
+            return
+        finally:
+            self._measuring = False
+        if "cost" not in attrs:
+            # The cost last: where it is stored, the time it took is too.
+            self._set(trial, within_budget=within, seconds_measure=time.monotonic() - start, cost=cost_.to_json())
+        if reason is not None:
+            self._set(trial, reason=reason)
+            self._result(trial, None, setup.reward(setup.chance, setup.budget.ratios(cost_)), pruned=True)
+            return
+        self._ready.append((trial, architecture))
+
+    def _twin(self, architecture: Architecture, number: int) -> TrialRecord | None:
+        """An earlier finished trial with the same network that was itself measured."""
+        for other in self._records.values():
+            measured = other.repeat_of is None and other.state in ("complete", "pruned")
+            if measured and other.architecture == architecture and other.number != number:
+                return other
+        return None
+
+    def _dispatch(self, trial: optuna.Trial, architecture: Architecture) -> None:
+        self._training[trial.number] = trial
+        self._share[trial.number] = 0.0
+        seed = trial_seed(self._setup.seed, trial.number)
+        self._pool.submit(trial.number, partial(_evaluate, self._setup, architecture, seed))
+
+    def _handle(self, event: Event) -> None:
+        if event.key not in self._training:
+            return
+        if event.kind == "progress":
+            self._share[event.key] = event.value
+            return
+        trial = self._training.pop(event.key)
+        self._share.pop(event.key, None)
+        self._set(trial, seconds_train=event.seconds)
+        if event.kind == "lost":
+            self._fail(trial, f"its worker process died ({event.value}), perhaps out of memory")
+        elif event.kind == "failed":
+            self._fail(trial, event.value)
+        elif not 0 <= event.value <= 1:
+            self._fail(trial, f"the evaluator gave the accuracy {event.value}; it must be in [0, 1]")
+        else:
+            cost = Cost.from_json(trial.user_attrs["cost"])
+            reward = self._setup.reward(event.value, self._setup.budget.ratios(cost))
+            self._result(trial, event.value, float(reward), pruned=False)
+
+    def _result(self, trial: optuna.Trial, accuracy: float | None, reward: float | None, *, pruned: bool) -> None:
+        if reward is not None and not math.isfinite(reward):
+            self._fail(trial, f"the reward is {reward}; it must be finite")
+            return
+        self._set(trial, accuracy=accuracy, pruned=pruned or None)
+        self._set(trial, reward=reward)
+        self._finish(trial)
+
+    def _finish(self, trial: optuna.Trial) -> None:
+        attrs = trial.user_attrs
+        if attrs.get("pruned"):
+            if not self._study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+                trial.report(attrs["reward"], step=0)  # becomes the pruned trial's value, for samplers that read it
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, attrs["reward"])
+        self._remember(trial)
+
+    def _fail(self, trial: optuna.Trial, reason: str) -> None:
+        self._set(trial, reason=reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._remember(trial)
+        ended = [r for r in self._records.values() if r.state != "running"]
+        if len(ended) >= _FAILURES_TO_STOP and all(r.state == "failed" for r in ended):
+            raise RunError(f"the first {len(ended)} trials all failed; the last one with: {reason}")
+
+    def _remember(self, trial: optuna.Trial) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        self._records[trial.number] = record(trials[trial.number], trials[0].datetime_start)
+
+    def _set(self, trial: optuna.Trial, **attrs: Any) -> None:
+        for name, value in attrs.items():
+            if value is not None:
+                trial.set_user_attr(name, value)
+
+    def _stop_reason(self) -> str | None:
+        limits = self._setup.limits
+        if limits.trials is not None and self._proposed >= limits.trials:
+            return f"{limits.trials} trials"
+        if limits.search_seconds is not None and self.elapsed + self._typical_seconds() / 2 > limits.search_seconds:
+            return f"the search's half of {limits.seconds:g} s"
+        ended = sorted(
+            (r for r in self._records.values() if r.finished_s is not None), key=lambda r: r.finished_s or 0.0
+        )
+        if limits.patience is not None and trials_since_best(ended) >= limits.patience:
+            return f"{limits.patience} trials without a better one"
+        if self._repeats >= _REPEATS_TO_STOP:
+            return f"{self._repeats} proposals in a row were known already"
+        if len(self._known) >= space_size(self._setup.space):
+            return "every architecture of the space was tried"
+        return None
+
+    def _typical_seconds(self) -> float:
+        """Training time of the average trial, to stop before a trial that would not end in time."""
+        times = [r.seconds_train for r in self._records.values() if r.state == "complete" and r.repeat_of is None]
+        return sum(times) / len(times) if times else 0.0
+
+    def _tell_status(self) -> None:
+        trials = tuple(self._records[number] for number in sorted(self._records))
+        self._on_status(SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits))
+
+
+def _evaluate(
+    setup: SearchSetup,
+    architecture: Architecture,
+    seed: int,
+    context: WorkerContext,
+    report: Callable[[Any], None],
+) -> float:
+    torch.manual_seed(seed)
+    network = setup.space.build(architecture, setup.task)
+    return float(setup.evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
+
+
+def _repeats_in_a_row(trials: Sequence[TrialRecord]) -> int:
+    """How many of the last trials were known already; those that are running are not counted."""
+    ended = [trial for trial in trials if trial.state != "running"]
+    return next((n for n, trial in enumerate(reversed(ended)) if trial.repeat_of is None), len(ended))

@@ -1,0 +1,212 @@
+"""Worker processes: jobs that run beside the driver, one thread each, and may die without taking it along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Literal
+
+import cloudpickle
+
+from archfit.errors import RunError
+
+Job = Callable[[Any, Callable[[Any], None]], Any]
+"""A job gets the pool's context and a function that reports progress; what it returns is the event's value."""
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker has to say.
+
+    Attributes:
+        key: Of the job.
+        kind: "progress", "done", "failed" (the job raised) or "lost" (the process died).
+        value: Progress or result; for the last two the reason as text.
+        seconds: Since the job's start, pauses left out.
+    """
+
+    key: int
+    kind: Literal["progress", "done", "failed", "lost"]
+    value: Any
+    seconds: float
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    lifeline: int
+    key: int | None = None
+    started: float = 0.0
+    paused: float = 0.0
+    ready: bool = False
+    log: Any = field(default=None, repr=False)
+
+
+class WorkerPool:
+    """Runs jobs in processes of one thread each.
+
+    A process is started when a job needs it and kept for the next one. It dies with the driver, however that ends.
+
+    Args:
+        make_context: Called once in each process; its value goes to every job. Sent by cloudpickle, so that objects
+            defined in a script or notebook travel too.
+        size: Processes at most.
+        log: File that takes what the processes print.
+    """
+
+    def __init__(self, make_context: Callable[[], Any], size: int, log: Path | None = None) -> None:
+        self.size = size
+        self._context = cloudpickle.dumps(make_context)
+        self._log = log
+        self._workers: list[_Worker] = []
+
+    @property
+    def busy(self) -> int:
+        return sum(worker.key is not None for worker in self._workers)
+
+    @property
+    def free(self) -> int:
+        return self.size - self.busy
+
+    def warm_up(self) -> None:
+        """Starts all processes, so that their imports run while the driver is still measuring."""
+        while len(self._workers) < self.size:
+            self._start()
+
+    def submit(self, key: int, job: Job) -> None:
+        """Starts `job` in a free process; `key` comes back in its events."""
+        worker = next((worker for worker in self._workers if worker.key is None), None) or self._start()
+        worker.key, worker.started, worker.paused = key, time.monotonic(), 0.0
+        try:
+            worker.connection.send_bytes(cloudpickle.dumps(job))
+        except OSError:
+            # It died while idle: a fresh one takes the job; one that fails at once is reported as lost.
+            self._drop(worker)
+            worker = self._start()
+            worker.key, worker.started = key, time.monotonic()
+            worker.connection.send_bytes(cloudpickle.dumps(job))
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What the workers said within `timeout` seconds; returns as soon as there is something."""
+        connections = {worker.connection: worker for worker in self._workers}
+        if not connections:
+            time.sleep(timeout)
+            return
+        for connection in wait(list(connections), timeout):
+            worker = connections[connection]  # type: ignore[index]
+            try:
+                kind, value = cloudpickle.loads(worker.connection.recv_bytes())
+            except (EOFError, OSError):
+                key, seconds = worker.key, self._seconds(worker)
+                # Its pipe closes seconds before a process that has imported torch has ended.
+                code = self._drop(worker, patience=10.0)
+                if not worker.ready and code >= 0:
+                    # Not the job's fault: the next process would end in the same way.
+                    raise self._no_start(_reason(code)) from None
+                if key is not None:
+                    yield Event(key, "lost", _reason(code), seconds)
+                continue
+            if kind == "unusable":
+                raise self._no_start(value)
+            if kind == "ready":
+                worker.ready = True
+                # Start-up is not training time.
+                worker.started, worker.paused = time.monotonic(), 0.0
+                continue
+            assert worker.key is not None
+            event = Event(worker.key, kind, value, self._seconds(worker))
+            if kind != "progress":
+                worker.key = None
+            yield event
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops every process while the block runs, so that what is timed in it has the cores to itself."""
+        start = time.monotonic()
+        stopped = [worker for worker in self._workers if self._signal(worker, signal.SIGSTOP)]
+        try:
+            yield
+        finally:
+            for worker in stopped:
+                self._signal(worker, signal.SIGCONT)
+                worker.paused += time.monotonic() - start
+
+    def close(self) -> None:
+        """Ends all processes at once; jobs that run are lost without an event."""
+        while self._workers:
+            self._drop(self._workers[0])
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _seconds(self, worker: _Worker) -> float:
+        return time.monotonic() - worker.started - worker.paused
+
+    def _signal(self, worker: _Worker, number: int) -> bool:
+        if worker.process.poll() is not None:
+            return False
+        os.killpg(worker.process.pid, number)  # with it what it started: decoders of image files
+        return True
+
+    def _start(self) -> _Worker:
+        ours, theirs = Pipe()
+        lifeline_read, lifeline_write = os.pipe()
+        log = self._log.open("ab") if self._log else None
+        process = subprocess.Popen(
+            # -P: a file in the current folder that is named like a library must not be taken for it.
+            [sys.executable, "-P", "-m", "archfit.study.worker", str(theirs.fileno()), str(lifeline_read)],
+            pass_fds=(theirs.fileno(), lifeline_read),
+            env={**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": _import_path()},
+            stdin=subprocess.DEVNULL,
+            stdout=log or subprocess.DEVNULL,
+            stderr=log or subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is the driver's alone
+        )
+        theirs.close()
+        os.close(lifeline_read)
+        worker = _Worker(process, ours, lifeline_write, log=log)
+        self._workers.append(worker)
+        ours.send_bytes(self._context)
+        return worker
+
+    def _no_start(self, reason: str) -> RunError:
+        where = f"; see {self._log}" if self._log else ""
+        return RunError(f"a worker process could not start ({reason}){where}")
+
+    def _drop(self, worker: _Worker, *, patience: float = 0.0) -> int:
+        """Gives a process `patience` seconds to end by itself, kills it if it has not, and gives its exit code."""
+        self._workers.remove(worker)
+        try:
+            worker.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._signal(worker, signal.SIGKILL)
+        code = worker.process.wait()
+        worker.connection.close()
+        os.close(worker.lifeline)
+        if worker.log is not None:
+            worker.log.close()
+        return code
+
+
+def _reason(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _import_path() -> str:
+    """The driver's, so that a module beside a script is found by its workers too."""
+    return os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - "" is the current folder

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from study_toy import DATA
+from torch import nn
+
+from archfit.errors import ArchfitError
+from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full
+from archfit.study.record import State, TrialRecord
+from archfit.study.workers import WorkerPool
+from archfit.training import Recipe, get_metric, score
+
+RECIPE = Recipe(4, batch_size=8, learning_rate=0.05, ema_decay=0.5)
+
+
+def _trial(
+    number: int,
+    reward: float | None,
+    *,
+    state: State = "complete",
+    within: bool | None = True,
+    repeat_of: int | None = None,
+) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state=state,
+        architecture=None,
+        origin="random",
+        cost=None,
+        accuracy=None,
+        reward=reward,
+        within_budget=within,
+        seconds_measure=0.0,
+        seconds_train=0.0,
+        reason=None,
+        repeat_of=repeat_of,
+        seed=0,
+        finished_s=None,
+    )
+
+
+def test_rank() -> None:
+    trials = [
+        _trial(0, 0.5),
+        _trial(1, 0.9, within=False),
+        _trial(2, 0.7),
+        _trial(3, 0.8, state="pruned", within=False),
+        _trial(4, 0.7, repeat_of=2),
+        _trial(5, 0.7),
+        _trial(6, None, state="failed", within=None),
+        _trial(7, 0.6),
+        _trial(8, 0.95, within=None),
+    ]
+    assert [trial.number for trial in rank(trials)] == [2, 5, 7, 0]
+    assert rank([]) == []
+
+
+def test_affordable_epochs() -> None:
+    # 32 training images; 100 s at 16 images a second are 1600 images or 50 epochs for one round of trainings.
+    assert affordable_epochs(100, 16, DATA, networks=2, workers=2) == 50
+    assert affordable_epochs(100, 16, DATA, networks=1, workers=2) == 50
+    # 3 networks on 2 workers are 2 rounds of 25 epochs.
+    assert affordable_epochs(100, 16, DATA, networks=3, workers=2) == 25
+    assert affordable_epochs(0, 16, DATA, networks=1, workers=1) == 1
+    assert affordable_epochs(1e6, 16, DATA, networks=1, workers=1) == 200
+    assert affordable_epochs(1e6, 16, DATA, networks=1, workers=1, most=7) == 7
+
+
+def _builder(width: int) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+def _broken() -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        raise ValueError("it cannot be built")
+
+    return build
+
+
+def _train(
+    networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path
+) -> tuple[dict[str, FullTraining], list[dict[str, dict[str, Any]]]]:
+    told: list[dict[str, dict[str, Any]]] = []
+    trained = train_in_full(
+        networks,
+        RECIPE,
+        pool,
+        seed=5,
+        accelerator="cpu",
+        memory_format="contiguous",
+        metric="accuracy",
+        folder=folder,
+        on_progress=told.append,
+    )
+    return trained, told
+
+
+def test_networks_are_trained_and_read_back(tmp_path: Path, one_worker: WorkerPool) -> None:
+    networks = {"trial 2": _builder(8), "broken": _broken(), "timm:other/one": _builder(3)}
+    trained, told = _train(networks, one_worker, tmp_path)
+    assert list(trained) == ["trial 2", "timm:other/one"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["timm-other-one", "trial-2"]
+    for name, training in trained.items():
+        assert training.name == name
+        assert training.epochs == 4
+        assert [epoch for epoch, _, _ in training.curve] == [1, 2, 3, 4]
+        network = networks[name]()
+        network.load_state_dict(training.weights)
+        accuracy = score(network, DATA.validation, DATA, get_metric("accuracy"))
+        assert training.validation_accuracy == training.curve[-1][2] == accuracy
+    last = told[-1]["trial 2"]
+    # 32 images in steps of 8: 4 steps in each of 4 epochs.
+    assert (last["step"], last["steps"], last["epoch"], last["epochs"]) == (16, 16, 4, 4)
+
+    again, _ = _train(networks, one_worker, tmp_path)
+    for name, training in trained.items():
+        assert again[name].curve == training.curve
+        assert all(torch.equal(again[name].weights[key], value) for key, value in training.weights.items())
+
+
+def test_a_training_repeats_exactly(tmp_path: Path, one_worker: WorkerPool) -> None:
+    one, _ = _train({"a": _builder(4)}, one_worker, tmp_path / "one")
+    # The name and what else is trained make no difference.
+    other, _ = _train({"b": _builder(2), "c": _builder(4)}, one_worker, tmp_path / "other")
+    assert other["c"].curve == one["a"].curve
+    assert all(torch.equal(other["c"].weights[key], value) for key, value in one["a"].weights.items())
+
+
+def test_nothing_trained(tmp_path: Path, one_worker: WorkerPool) -> None:
+    with pytest.raises(ArchfitError, match="no full training succeeded; the last reason: ValueError: it cannot be"):
+        _train({"a": _broken(), "b": _broken()}, one_worker, tmp_path)
