@@ -1,0 +1,95 @@
+"""The report: one HTML file that needs nothing else, readable offline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import plotly.graph_objects as go
+import plotly.io
+import plotly.offline
+
+from archfit.errors import RunError
+from archfit.report import sections
+from archfit.report.figures import accuracy_against_cost, confusion_matrix, reward_over_trials, training_curves
+from archfit.report.markup import Markup, element, escaped, joined
+from archfit.report.record import RunResult
+from archfit.study.record import TrialRecord
+
+# Named one by one: the default bar may offer to send the figure to a server.
+_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+}
+# The browser itself refuses whatever would be fetched.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+
+
+def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -> None:
+    """Writes the page to `path`, whole or not at all. Raises `RunError` where it cannot be written."""
+    text = page(result, trials)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunError(
+            f"the report cannot be written to {path} ({error}); make room or choose another folder"
+        ) from error
+
+
+def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
+    """The whole page as HTML."""
+    searched = sections.searched_accuracy(result)
+    body = [
+        sections.headline(result),
+        sections.accuracy_and_cost(
+            result,
+            trials,
+            _embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
+        ),
+        sections.chance(trials, _embedded("reward", reward_over_trials(trials))),
+        sections.network(result),
+        sections.costs(result),
+        sections.networks(result, _embedded("curves", training_curves(result.trained))),
+        sections.test(result, _embedded("confusion", confusion_matrix(_class_names(result), result.test.confusion))),
+        sections.data(result),
+        sections.method(result, trials),
+        sections.all_trials(result, trials),
+    ]
+    title = f"archfit: {result.dataset.get('name', 'run')}"
+    style = files("archfit.report").joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escaped(title)}</title><style>{style}</style>"
+        f"<script>{plotly.offline.get_plotlyjs()}</script></head>\n<body><main>{joined(body)}"
+        f"{_foot(result)}</main></body></html>\n"
+    )
+
+
+def _class_names(result: RunResult) -> list[str]:
+    names = [str(name) for name in result.dataset.get("classes", ())]
+    return names if len(names) == len(result.test.confusion) else list(result.test.per_class)
+
+
+def _embedded(name: str, figure: go.Figure) -> Markup:
+    inner = plotly.io.to_html(
+        figure,
+        config=_CONFIG,
+        include_plotlyjs=False,
+        full_html=False,
+        div_id=f"figure-{name}",
+        default_height=f"{figure.layout.height}px",
+    )
+    return element("div", Markup(inner), Markup("<noscript>This figure needs JavaScript.</noscript>"), class_="figure")
+
+
+def _foot(result: RunResult) -> Markup:
+    return element("footer", f"archfit {result.archfit_version}, {result.created}")
