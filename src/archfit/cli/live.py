@@ -1,0 +1,228 @@
+"""What the terminal shows while a verb works, and the small tables of the short commands."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from archfit.report.wording import duration, latency_range, megabytes, milliseconds, percent
+
+if TYPE_CHECKING:
+    from archfit.cost import Budget
+    from archfit.pipeline import Estimate, Measured, SearchRequest, SearchResult, TrainingStatus
+    from archfit.study.record import TrialRecord
+    from archfit.study.search import SearchStatus
+
+_LOG_SECONDS = 15.0
+
+
+class LiveWatch:
+    """Live lines on a terminal; elsewhere one plain line now and then."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._noted: set[str] = set()
+        self._logged = 0.0
+        self._told: set[int] = set()
+
+    def __enter__(self) -> LiveWatch:
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the live lines, so that something else can be printed."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def note(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self.console.print(Text(text))
+
+    def step(self, text: str) -> None:
+        self._show(Text(f"{text} ..."), text)
+
+    def searching(self, status: SearchStatus, budget: Budget) -> None:
+        for trial in status.trials:
+            if trial.state == "failed" and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.note(f"trial {trial.number} failed: {trial.reason}")
+        share, left = _left(status)
+        done = [t for t in status.trials if t.state != "running"]
+        pruned = sum(t.state == "pruned" for t in done)
+        head = f"search  trial {len(done)}"
+        if status.limits.trials is not None:
+            head += f" of {status.limits.trials}"
+        head += f" ({pruned} pruned), {duration(status.elapsed)}, {left}"
+        best = f"best so far  {_trial(status.best, budget)}"
+        now = ", ".join(f"trial {number} {share_:.0%}" for number, share_ in sorted(status.running.items()))
+        now = "measuring latency, training paused" if status.measuring else f"training {now}" if now else "proposing"
+        self._show(
+            Group(
+                Text(head),
+                ProgressBar(total=1.0, completed=share, width=60),
+                Text(best),
+                Text(now, style="dim"),
+            ),
+            f"{head}; {best}",
+            slow=True,
+        )
+
+    def training(self, status: TrainingStatus) -> None:
+        share = status.share
+        left = duration(status.elapsed * (1 - share) / share) if share > 0.02 else "..."
+        head = f"training {status.total} {status.title}  {share:.0%}, {duration(status.elapsed)}, about {left} left"
+        lines = []
+        for name, progress in status.networks.items():
+            accuracy = progress["accuracy"]
+            shown = f", validation {percent(accuracy)}" if accuracy is not None else ""
+            epoch = min(progress["epochs"], progress["epoch"] + 1)
+            lines.append(f"{name}  epoch {epoch} of {progress['epochs']}{shown}")
+        bar = ProgressBar(total=1.0, completed=share, width=60)
+        self._show(Group(Text(head), bar, *(Text(line) for line in lines)), "; ".join([head, *lines]), slow=True)
+
+    def _show(self, live: Text | Group, plain: str, *, slow: bool = False) -> None:
+        if self._live is not None:
+            self._live.update(live)
+        elif not self.console.is_terminal and time.monotonic() - self._logged > (_LOG_SECONDS if slow else 2.0):
+            self._logged = time.monotonic()
+            self.console.print(Text(plain), soft_wrap=True)
+
+
+def _left(status: SearchStatus) -> tuple[float, str]:
+    """Share of the search that is done, and how long it has yet."""
+    limits = status.limits
+    shares = []
+    done = sum(t.state != "running" for t in status.trials)
+    if limits.trials is not None:
+        shares.append(min(1.0, done / limits.trials))
+    if limits.search_seconds is not None:
+        shares.append(min(1.0, status.elapsed / limits.search_seconds))
+    if not shares:
+        return 0.0, f"until {limits.patience} trials bring nothing better"
+    share = max(shares)
+    if share < 0.03:
+        return share, "time left unknown yet"
+    if limits.search_seconds is not None and share == shares[-1]:
+        return share, f"{duration(max(0.0, limits.search_seconds - status.elapsed))} left"
+    return share, f"about {duration(status.elapsed * (1 - share) / share)} left"
+
+
+def _trial(trial: TrialRecord | None, budget: Budget) -> str:
+    if trial is None:
+        return "none yet"
+    parts = [f"trial {trial.number}", f"proxy accuracy {percent(trial.accuracy)}"]
+    if trial.cost is not None:
+        latency = trial.cost.latency
+        if latency is not None:
+            bound = f" of {milliseconds(budget.latency_ms)}" if budget.latency_ms is not None else ""
+            parts.append(f"{milliseconds(latency.p50_ms)}{bound}")
+        parts.append(f"{trial.cost.params:,} parameters")
+    if trial.within_budget is False:
+        parts.append("past the budget")
+    return ", ".join(parts)
+
+
+def run_guarded(verb: Callable[[], SearchResult], watch: LiveWatch) -> None:
+    """Runs a search or a resume, prints its summary; after Ctrl-C says how to go on and exits with 130."""
+    from archfit.report import print_summary
+
+    started = _RunWatch(watch)
+    try:
+        result = verb()
+    except KeyboardInterrupt:
+        watch.close()
+        folder = started.folder()
+        if folder is not None:
+            print(f"archfit: stopped; go on with: archfit resume {folder}", file=sys.stderr)
+        else:
+            print("archfit: stopped before the first trial; nothing was kept", file=sys.stderr)
+        raise typer.Exit(130) from None
+    watch.close()
+    print_summary(result.record, result.trials, result.folder, Console())
+
+
+class _RunWatch:
+    """Remembers the folder that a verb announces."""
+
+    def __init__(self, watch: LiveWatch) -> None:
+        self._watch = watch
+
+    def folder(self) -> Path | None:
+        folder = getattr(self._watch, "run_folder", None)
+        return folder if folder is not None and folder.is_dir() else None
+
+
+def cost_table(measured: Measured) -> Table:
+    """Everything that `archfit measure` found."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    cost = measured.cost
+    table.add_row("network", measured.name)
+    if cost.latency is not None:
+        table.add_row("latency", f"{latency_range(cost.latency)}  p50 (p10-p90), {cost.latency.runs} runs")
+        table.add_row("spread", f"{cost.latency.spread:.1%} of the median between blocks")
+        threads = f"{cost.latency.threads} thread" + ("s" if cost.latency.threads > 1 else "")
+        table.add_row("runtime", f"{cost.latency.runtime}, {threads}, batch {cost.latency.batch}")
+        table.add_row("device", cost.latency.device)
+    table.add_row("memory", f"{megabytes(cost.memory_bytes)}  peak activations plus weights")
+    if cost.file_bytes is not None:
+        table.add_row("file", megabytes(cost.file_bytes))
+    table.add_row("parameters", f"{cost.params:,}")
+    if cost.madds:
+        table.add_row("MAdds", f"{cost.madds:,}")
+    return table
+
+
+def print_estimate(found: Estimate, request: SearchRequest) -> None:
+    """What a dry run found."""
+    console = Console(highlight=False)
+    for note in found.notes:
+        console.print(Text(note))
+    table = Table(title=f"space {found.space}", title_justify="left", box=None, pad_edge=False)
+    for name in ("", "least", "median", "most"):
+        table.add_column(name, justify="right" if name else "left")
+    latencies = [c.latency.p50_ms for c in found.costs if c.latency is not None]
+    rows: list[tuple[str, list[float], Callable[[float], str]]] = [
+        ("latency", latencies, milliseconds),
+        ("memory", [c.memory_bytes for c in found.costs if c.memory_bytes is not None], megabytes),
+        ("parameters", [c.params for c in found.costs], lambda value: f"{value:,.0f}"),
+        ("MAdds", [c.madds for c in found.costs], lambda value: f"{value:,.0f}"),
+    ]
+    for name, values, show in rows:
+        if values:
+            ordered = sorted(values)
+            table.add_row(name, show(ordered[0]), show(ordered[len(ordered) // 2]), show(ordered[-1]))
+    console.print(table)
+    if found.scaled:
+        console.print(f"scaled to the budget: {found.scaled}")
+    if request.budget.names():
+        console.print(
+            f"{found.share:.0%} of {len(found.costs)} random networks are within the budget ({request.budget})"
+        )
+    console.print(
+        f"a candidate: {found.proxy_epochs:g} proxy epochs, about {duration(found.seconds_per_trial)} on one of "
+        f"{request.worker_count} workers ({found.images_per_second:,.0f} images/s)"
+    )
+    total = f"about {duration(found.seconds)}" if found.seconds is not None else "until patience runs out"
+    trials = f" with about {found.trials} candidates" if found.trials is not None else ""
+    console.print(f"the whole search{trials}: {total}")
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()

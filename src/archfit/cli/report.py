@@ -1,0 +1,22 @@
+"""`archfit report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]) -> None:
+    """Show a run's summary and write its report.html anew."""
+    from rich.console import Console
+
+    from archfit.pipeline import load
+    from archfit.pipeline import report as write
+    from archfit.report import print_summary
+
+    path = write(run)
+    result = load(run)
+    print_summary(result.record, result.trials, run, Console())
+    typer.echo(f"wrote {path}")

@@ -1,0 +1,144 @@
+"""`archfit search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archfit.errors import InputError
+
+_BUDGET = "Budget"
+_LIMITS = "How long"
+
+
+def search(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, a .npz file, or a folder of class folders.",
+            show_default=False,
+        ),
+    ],
+    latency: Annotated[
+        str | None, typer.Option(help="Bound on the latency of one image, with its unit: 0.3ms.", show_default=False)
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Bound on peak activations plus weights: 8MB.", show_default=False)
+    ] = None,
+    params: Annotated[str | None, typer.Option(help="Bound on parameters: 300k.", show_default=False)] = None,
+    madds: Annotated[str | None, typer.Option(help="Bound on multiply-adds: 20M.", show_default=False)] = None,
+    trials: Annotated[int | None, typer.Option(help="Stop after so many architectures.", show_default=False)] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop after so long: 90s, 30m, 2h. Half of it trains the finalists. 30m if nothing else limits it.",
+            show_default=False,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many trials without a better one.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the run. [default: runs/DATASET-...]", show_default=False),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Resize images to so many pixels. [default: as they are]", show_default=False),
+    ] = None,
+    train_images: Annotated[
+        int | None, typer.Option(help="Train on a class-balanced part of so many images.", show_default=False)
+    ] = None,
+    space: Annotated[str, typer.Option(help="Search space: mnas.")] = "mnas",
+    width: Annotated[
+        float | None, typer.Option(help="Width multiplier of the space. [default: by the budget]", show_default=False)
+    ] = None,
+    searched_blocks: Annotated[
+        str | None, typer.Option(help="Blocks that vary, as in 2,3,4,5,6. [default: all]", show_default=False)
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="auto, ppo, reinforce, evolution, random, tpe, nsga2 or gp.")] = "auto",
+    reward: Annotated[str, typer.Option(help="absolute (TuNAS), soft or hard (MnasNet).")] = "absolute",
+    metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy for uneven classes.")] = "accuracy",
+    device: Annotated[str, typer.Option(help="Where cost is measured: local.")] = "local",
+    runtime: Annotated[str, typer.Option(help="What executes it there: onnxruntime or torch.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="Where networks are trained: cpu, cuda, mps or auto.")] = "auto",
+    proxy_epochs: Annotated[
+        float | None,
+        typer.Option(
+            help="Epochs of a candidate's training; 0.5 is half of one. [default: by time]", show_default=False
+        ),
+    ] = None,
+    final_epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of a finalist's full training. [default: by time]", show_default=False),
+    ] = None,
+    finalists: Annotated[int, typer.Option(help="How many of the best are trained in full.")] = 2,
+    references: Annotated[
+        str | None,
+        typer.Option(
+            help="Published networks to train by the same recipe, after the time limit: mnasnet-small,mnasnet-b1.",
+            show_default=False,
+        ),
+    ] = None,
+    prune_above: Annotated[
+        float, typer.Option(help="A candidate past so many times a bound is recorded, not trained.")
+    ] = 2.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Training processes, one thread each. [default: cores]", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random, the splits too.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what the space costs, what fits, and how long it would take.")
+    ] = False,
+) -> None:
+    """Search the network for a dataset that fits a budget; train, export, measure and test it."""
+    from archfit.cli.live import LiveWatch, print_estimate, run_guarded
+    from archfit.cost import parse_seconds
+    from archfit.pipeline import Objects, SearchRequest, make_budget, start
+    from archfit.pipeline import dry_run as estimate
+    from archfit.study.limits import Limits
+
+    request = SearchRequest(
+        dataset=dataset,
+        budget=make_budget(latency=latency, memory=memory, params=params, madds=madds),
+        limits=Limits(trials, parse_seconds(time) if time is not None else None, patience),
+        image_size=image_size,
+        train_images=train_images,
+        space=space,
+        width=width,
+        searched_blocks=_numbers(searched_blocks),
+        sampler=sampler,
+        reward=reward,
+        metric=metric,
+        device=device,
+        runtime=runtime,
+        threads=threads,
+        accelerator=accelerator,
+        proxy_epochs=proxy_epochs,
+        final_epochs=final_epochs,
+        finalists=finalists,
+        references=tuple(name.strip() for name in references.split(",")) if references else (),
+        prune_above=prune_above,
+        workers=workers,
+        seed=seed,
+    )
+    with LiveWatch() as watch:
+        if dry_run:
+            found = estimate(request, watch)
+            watch.close()
+            print_estimate(found, request)
+            return
+        run_guarded(lambda: start(request, Objects(), None, out, watch), watch)
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"searched_blocks is {text!r}; give block numbers with commas, as in 2,3,4") from None

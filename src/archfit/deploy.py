@@ -1,0 +1,212 @@
+"""The winner out: its files, the parity check, the test."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from archfit.architecture import Architecture, SearchSpace
+from archfit.data import ImageData, evaluation_batches
+from archfit.data.files import DECODE_ERRORS, decode
+from archfit.device import export_winner
+from archfit.errors import DataError, DeviceError, RunError
+from archfit.report.record import Parity, TestResult
+from archfit.study.run_folder import write_json
+from archfit.training import confusion_matrix, per_class
+
+NETWORK = "network.onnx"
+WEIGHTS = "weights.safetensors"
+ARCHITECTURE = "architecture.json"
+SOURCE = "network.py"
+LARGEST_LOGIT_DIFFERENCE = 1e-4
+_TEST_BATCH = 256
+
+
+def write_network(
+    folder: Path,
+    network: nn.Module,
+    data: ImageData,
+    *,
+    space: SearchSpace | None,
+    architecture: Architecture | None,
+    version: str,
+) -> list[str]:
+    """Writes everything that a user takes away, each file at once or not at all.
+
+    Args:
+        folder: Exists.
+        network: Trained, on the CPU.
+        data: Gives preprocessing and class names.
+        space: Of the architecture; one that has `source` gives `network.py` too.
+        architecture: None for a network that is no point of a space.
+        version: Of archfit.
+
+    Returns:
+        Names of the files written.
+    """
+    network = network.to(memory_format=torch.contiguous_format).eval()
+    _write_weights(folder / WEIGHTS, network)
+    files = [WEIGHTS]
+    if architecture is not None and space is not None:
+        content = {
+            **architecture.to_json(),
+            "settings": space.settings(),
+            "task": {"channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)},
+            "mean": list(data.mean),
+            "std": list(data.std),
+            "class_names": list(data.classes),
+        }
+        write_json(folder / ARCHITECTURE, content)
+        files.append(ARCHITECTURE)
+        source: Callable[..., str] | None = getattr(space, "source", None)
+        if source is not None:
+            text = source(architecture, data.task, mean=data.mean, std=data.std, class_names=data.classes)
+            _write_text(folder / SOURCE, text)
+            files.append(SOURCE)
+    export_network(folder / NETWORK, network, data, version=version)
+    return [NETWORK, *files]
+
+
+def export_network(path: Path, network: nn.Module, data: ImageData, *, version: str) -> None:
+    """The ONNX file as it is deployed: uint8 `(N, H, W, C)` in, logits out, preprocessing inside."""
+    export_winner(
+        network,
+        data.task,
+        path,
+        mean=data.mean,
+        std=data.std,
+        classes=data.classes,
+        metadata={"archfit_version": version, "dataset": data.name},
+    )
+
+
+def load_weights(folder: Path, network: nn.Module) -> nn.Module:
+    """Puts a run's weights into a network built from its architecture."""
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval()
+
+
+def open_network(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session. Raises `DeviceError` where the file is no network it can run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own types, one per status code
+        raise DeviceError(f"{path} cannot be run by ONNX Runtime ({str(error).splitlines()[0]})") from None
+
+
+def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[TestResult, Parity]:
+    """Reads the test split once: the exported file answers, and the PyTorch module must agree.
+
+    Args:
+        path: Of the exported network.
+        network: The same network in PyTorch, on the CPU.
+        data: With its test split.
+
+    Raises:
+        RunError: The two differ in any top-1 answer where the logits are not tied, or by more than 1e-4 in a logit.
+    """
+    if data.test is None:
+        raise RunError(f"{data.name} has no test split to test on")
+    session = open_network(path)
+    name = session.get_inputs()[0].name
+    answers, truth, same, wrong, largest = [], [], 0, 0, 0.0
+    normalised = evaluation_batches(data.test, data.mean, data.std, _TEST_BATCH)
+    for (images, labels), (inputs, _) in zip(data.test.raw(_TEST_BATCH), normalised, strict=True):
+        layout = images.permute(0, 2, 3, 1).contiguous().numpy()
+        exported = torch.from_numpy(np.asarray(session.run(None, {name: layout})[0]))
+        with torch.inference_mode():
+            reference = network(inputs)
+        answer = exported.argmax(dim=1)
+        same += int((answer == reference.argmax(dim=1)).sum())
+        # Two logits closer than the tolerance are a tie, which either answer settles.
+        margin = reference.amax(dim=1) - reference.gather(1, answer.unsqueeze(1)).squeeze(1)
+        wrong += int((margin > 2 * LARGEST_LOGIT_DIFFERENCE).sum())
+        largest = max(largest, float((exported - reference).abs().max()))
+        answers.append(answer)
+        truth.append(labels)
+    result = _result(torch.cat(answers), torch.cat(truth), data)
+    parity = Parity(result.images, same, largest)
+    if largest > LARGEST_LOGIT_DIFFERENCE or wrong:
+        raise RunError(
+            f"the exported network differs from PyTorch: {wrong} of {result.images} answers, logits by "
+            f"up to {largest:.1e} (allowed: none, {LARGEST_LOGIT_DIFFERENCE:g}); please report this with {path}"
+        )
+    return result, parity
+
+
+def _result(answers: Tensor, truth: Tensor, data: ImageData) -> TestResult:
+    confusion = confusion_matrix(answers, truth, len(data.classes))
+    accuracy = float((answers == truth).double().mean())
+    classes = per_class(confusion, data.classes)
+    occurring = [row["recall"] for row in classes.values() if row["images"]]
+    return TestResult(
+        accuracy=accuracy,
+        balanced_accuracy=sum(occurring) / len(occurring),
+        standard_error=(accuracy * (1 - accuracy) / len(truth)) ** 0.5,
+        images=len(truth),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        per_class=classes,
+    )
+
+
+def _write_weights(path: Path, network: nn.Module) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written ({error}); free some space, then: archfit resume") from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written ({error.strerror}); free some space, then: archfit resume") from None
+
+
+def predict(path: Path, image: Path) -> tuple[list[tuple[str, float]], tuple[int, int]]:
+    """Class names with probabilities, best first, for one picture; and the size it was brought to.
+
+    Args:
+        path: An ONNX file that archfit wrote (class names are in its metadata).
+        image: Any picture that Pillow reads.
+
+    Raises:
+        DeviceError: The file is not one of archfit's networks.
+        DataError: The picture cannot be read.
+    """
+    session = open_network(path)
+    given = session.get_inputs()[0]
+    metadata: dict[str, Any] = session.get_modelmeta().custom_metadata_map
+    if given.type != "tensor(uint8)" or "classes" not in metadata:
+        raise DeviceError(f"{path} is not a network that archfit exported; it takes {given.type} {given.shape}")
+    names = json.loads(metadata["classes"])
+    _, size, _, channels = given.shape
+    try:
+        pixels = decode(image, size, channels).permute(1, 2, 0).unsqueeze(0).contiguous().numpy()
+    except FileNotFoundError:
+        raise DataError(f"there is no picture {image}; give a file that exists") from None
+    except DECODE_ERRORS as error:
+        raise DataError(f"{image} cannot be read as a picture ({error}); give a PNG, JPEG or the like") from None
+    logits = torch.from_numpy(np.asarray(session.run(None, {given.name: pixels})[0]))[0]
+    shares = logits.softmax(dim=0)
+    order = shares.argsort(descending=True).tolist()
+    return [(names[i], float(shares[i])) for i in order], (size, size)

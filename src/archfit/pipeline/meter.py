@@ -1,0 +1,109 @@
+"""The cost of networks on the device of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from archfit.architecture import Architecture, SearchSpace
+from archfit.cost import Budget, Cost
+from archfit.data import ImageData
+from archfit.deploy import export_network
+from archfit.device import CostCache, Device, cache_key, measure_cost, measure_deployed
+from archfit.study.search import over_limit
+
+
+class CostMeter:
+    """Measures candidates from memory, and networks in the form in which they are deployed.
+
+    Args:
+        device: Where.
+        runtime: Name of what executes them.
+        threads: Of the runtime.
+        data: Gives input, preprocessing and classes.
+        budget: A candidate far past it is not timed.
+        prune_above: How far.
+        quiet: Entered while something is timed, so that nothing trains meanwhile.
+        version: Of archfit, for the file's metadata.
+        cache: Of earlier measurements.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        runtime: str,
+        threads: int,
+        data: ImageData,
+        budget: Budget,
+        prune_above: float,
+        quiet: Callable[[], AbstractContextManager[None]],
+        version: str,
+        cache: CostCache | None = None,
+    ) -> None:
+        self.quiet = quiet
+        self._device = device
+        self._runtime = runtime
+        self._threads = threads
+        self._data = data
+        self._budget = budget
+        self._prune_above = prune_above
+        self._version = version
+        self._cache = cache or CostCache()
+
+    def candidate(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """Cost of an architecture, from the cache where it was measured before."""
+        key = cache_key(
+            architecture=architecture.to_json(),
+            space=space.settings(),
+            task=asdict(self._data.task),
+            runtime=self._device.runtime_label(self._runtime),
+            threads=self._threads,
+            batch=1,
+            machine=self._device.fingerprint(),
+        )
+        if (known := self._cache.get(key)) is not None:
+            return known
+        return measure_cost(
+            build_seeded(space, architecture, self._data),
+            self._data.task,
+            self._device,
+            runtime=self._runtime,
+            threads=self._threads,
+            quiet=self.quiet,
+            cache=self._cache,
+            key=key,
+            stop_if=lambda cost: over_limit(self._budget, cost, self._prune_above) is not None,
+        )
+
+    def deployed(self, network: nn.Module) -> Cost:
+        """Cost of a network exported with its preprocessing, measured anew."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            export_network(path, network, self._data, version=self._version)
+            return self.file(path, network)
+
+    def file(self, path: Path, network: nn.Module) -> Cost:
+        """Cost of an exported file, measured anew; parameters and multiply-adds are those of its module."""
+        return measure_deployed(
+            path,
+            network,
+            self._data.task,
+            self._device,
+            runtime=self._runtime,
+            threads=self._threads,
+            quiet=self.quiet,
+        )
+
+
+def build_seeded(space: SearchSpace, architecture: Architecture, data: ImageData) -> nn.Module:
+    """A network for measuring: always the same weights, torch's global generator as it was."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return space.build(architecture, data.task)

@@ -1,0 +1,234 @@
+"""What a search gave: the result object in Python, and the record that the summary and the report show."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import onnxruntime
+import optuna
+import torch
+from torch import nn
+
+from archfit._version import __version__
+from archfit.architecture import Architecture, SearchSpace, space_size
+from archfit.cost import Cost
+from archfit.data import ImageData
+from archfit.deploy import NETWORK
+from archfit.device import Device
+from archfit.pipeline.request import SearchRequest
+from archfit.report import pareto_front, search_against_random
+from archfit.report.record import Layer, Parity, RunResult, TestResult, TrainedNetwork
+from archfit.study.record import TrialRecord
+from archfit.study.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Best:
+    """The network that a search recommends.
+
+    Attributes:
+        architecture: Point of the space.
+        test_accuracy: In [0, 1].
+        validation_accuracy: After the full training.
+        cost: Measured on the exported file.
+        within_budget: By that cost.
+        onnx: Path of the exported file.
+    """
+
+    architecture: Architecture
+    test_accuracy: float
+    validation_accuracy: float
+    cost: Cost
+    within_budget: bool
+    onnx: Path
+    _network: nn.Module
+
+    def model(self) -> nn.Module:
+        """A copy of the trained network in eval mode: normalised `(N, C, H, W)` float in, logits out."""
+        return copy.deepcopy(self._network).eval()
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What `archfit.search` returns.
+
+    Attributes:
+        folder: With all files of the run.
+        record: Everything that `result.json` says.
+        trials: Every trial of the study.
+    """
+
+    folder: Path
+    record: RunResult
+    trials: tuple[TrialRecord, ...]
+    _network: nn.Module
+
+    @property
+    def best(self) -> Best:
+        """The winner."""
+        winner = self.record.winner
+        assert winner.architecture is not None
+        return Best(
+            winner.architecture,
+            self.record.test.accuracy,
+            winner.validation_accuracy,
+            winner.cost,
+            winner.within_budget,
+            self.folder / NETWORK,
+            self._network,
+        )
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """Trained trials that no other beats in both latency and proxy accuracy, fastest first.
+
+        Multiply-adds stand for latency where that was not measured.
+        """
+        trained = [t for t in self.trials if t.state == "complete" and t.cost and t.accuracy is not None]
+        points = [
+            ((t.cost.latency.p50_ms if t.cost.latency else t.cost.madds), t.accuracy)  # type: ignore[union-attr]
+            for t in trained
+        ]
+        return [trained[i] for i in pareto_front(points)]  # type: ignore[arg-type]
+
+
+def summarise(
+    *,
+    run: RunFolder,
+    request: SearchRequest,
+    data: ImageData,
+    space: SearchSpace,
+    device: Device,
+    winner: TrainedNetwork,
+    others: Sequence[TrainedNetwork],
+    trials: Sequence[TrialRecord],
+    test: TestResult,
+    parity: Parity,
+    stopped: str,
+    memory_format: str,
+    proxy_epochs: float | None,
+    accelerator: str,
+) -> RunResult:
+    """Gathers everything that a finished search says of itself."""
+    seconds = run.seconds
+    states = Counter(trial.state for trial in trials)
+    stored = run.decision("space") or {}
+    settings = space.settings()
+    return RunResult(
+        command=request.command(),
+        created=run.created,
+        archfit_version=__version__,
+        dataset={
+            "name": data.name,
+            "classes": list(data.classes),
+            "images": {
+                "training": len(data.train),
+                "validation": len(data.validation),
+                "test": len(data.test) if data.test is not None else 0,
+            },
+            "channels": data.channels,
+            "image_size": data.image_size,
+            "notes": list(data.notes),
+        },
+        space={
+            "name": space.name,
+            "size": space_size(space),
+            "settings": settings,
+            "scaled": stored.get("scaled"),
+            "share_within_budget": stored.get("share"),
+        },
+        search={
+            "method": "trials",
+            "sampler": sampler_name(request, trials),
+            "reward": request.reward,
+            "metric": request.metric,
+            "limits": {k: v for k, v in asdict(request.limits.with_default()).items() if v is not None},
+            "trials": dict(states),
+            "workers": request.worker_count,
+            "seed": request.seed,
+            "proxy": {"epochs": proxy_epochs, "images": len(data.train)},
+            "stopped": stopped,
+        },
+        budget=request.budget,
+        winner=winner,
+        trained=(winner, *others),
+        layers=_layers(space, winner.architecture, data),
+        test=test,
+        parity=parity,
+        seconds={
+            "search": seconds["search"],
+            "train": seconds["train"],
+            "total": seconds["search"] + seconds["train"],
+            **time_spent(trials, seconds["search"], request.worker_count),
+        },
+        machine={
+            "processor": device.describe(),
+            "system": platform.platform(terse=True),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "optuna": optuna.__version__,
+            "archfit": __version__,
+            "accelerator": accelerator,
+            "runtime": request.runtime,
+            "threads": request.threads,
+        },
+        memory_format=memory_format,
+        recommendation=_recommendation(winner, others, trials, request),
+    )
+
+
+def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:
+    """The sampler that proposed, with what "auto" stood for."""
+    if request.sampler != "auto":
+        return request.sampler
+    origins = {t.origin for t in trials} - {"random", "unknown"}
+    return f"auto ({', '.join(sorted(origins))})" if origins else "auto (random so far)"
+
+
+def time_spent(trials: Sequence[TrialRecord], search_seconds: float, workers: int) -> dict[str, float]:
+    """Where the search's wall time went, in seconds of wall time.
+
+    Training is summed over workers and shared out among them; measuring stops all of them. What is left is overhead:
+    proposing, storing, starting up, sampling the space, waiting for the last trial.
+    """
+    measuring = sum(t.seconds_measure for t in trials)
+    training = sum(t.seconds_train for t in trials) / workers
+    return {
+        "measuring": measuring,
+        "training": training,
+        "overhead": max(0.0, search_seconds - measuring - training),
+    }
+
+
+def _layers(space: SearchSpace, architecture: Architecture | None, data: ImageData) -> tuple[Layer, ...]:
+    rows = getattr(space, "layers", None)
+    if rows is None or architecture is None:
+        return ()
+    return tuple(Layer(**asdict(row)) for row in rows(architecture, data.task))
+
+
+def _recommendation(
+    winner: TrainedNetwork, others: Sequence[TrainedNetwork], trials: Sequence[TrialRecord], request: SearchRequest
+) -> str:
+    latency = winner.cost.latency
+    where = f" on {latency.device} by {latency.runtime}" if latency else ""
+    speed = f"{latency.p50_ms:.3g} ms an image" if latency else f"{winner.cost.params:,} parameters"
+    verdict = "holds" if winner.within_budget else "does NOT hold"
+    rivals = [o for o in others if o.role == "finalist"]
+    trained = sum(t.state == "complete" for t in trials)
+    picked = (
+        f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, "
+        if rivals
+        else "It was trained in full as the only finalist, "
+    )
+    return (
+        f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
+        f"which were the best of {trained} candidates by the {request.reward} reward. "
+        f"{search_against_random(trials).sentence}"
+    )

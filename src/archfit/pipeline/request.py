@@ -1,0 +1,162 @@
+"""What a user asks of a search, as plain values that a run folder keeps."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from archfit.catalogue import get_reference
+from archfit.cost import Budget
+from archfit.device import get_runtime
+from archfit.errors import InputError, unknown_name
+from archfit.reward import get_reward
+from archfit.samplers import SAMPLERS
+from archfit.study.limits import Limits
+from archfit.training import get_metric
+
+SPACES = ("mnas",)
+DEVICES = ("local",)
+CUSTOM = "custom"
+"""Stands for an object given from Python where a name would be."""
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One search, checked on creation. Names stand for objects; `CUSTOM` for one given from Python.
+
+    Attributes:
+        dataset: Name, folder or file.
+        budget: To hold.
+        limits: When to stop.
+        image_size: Pixels, or None for the dataset's own.
+        train_images: Of the training split, or None for all.
+        space: Name of the search space.
+        width: Multiplier of the space; None scales it to the budget.
+        searched_blocks: Which blocks vary, from 1; None for all.
+        sampler: Proposes architectures.
+        reward: Of accuracy and cost.
+        metric: "accuracy" or "balanced-accuracy".
+        evaluator: "proxy" or `CUSTOM`.
+        device: Where cost is measured.
+        runtime: What executes the network there.
+        threads: Of the runtime.
+        accelerator: Where networks are trained.
+        proxy_epochs: Of a candidate; None chooses.
+        final_epochs: Of a finalist; None chooses.
+        finalists: How many are trained in full.
+        references: Catalogue names trained by the same recipe.
+        prune_above: Times a budget past which a candidate is not trained.
+        workers: Training processes; None is one per core.
+        seed: Of everything random.
+    """
+
+    dataset: str
+    budget: Budget = field(default_factory=Budget)
+    limits: Limits = field(default_factory=Limits)
+    image_size: int | None = None
+    train_images: int | None = None
+    space: str = "mnas"
+    width: float | None = None
+    searched_blocks: tuple[int, ...] | None = None
+    sampler: str = "auto"
+    reward: str = "absolute"
+    metric: str = "accuracy"
+    evaluator: str = "proxy"
+    device: str = "local"
+    runtime: str = "onnxruntime"
+    threads: int = 1
+    accelerator: str = "auto"
+    proxy_epochs: float | None = None
+    final_epochs: int | None = None
+    finalists: int = 2
+    references: tuple[str, ...] = ()
+    prune_above: float = 2.0
+    workers: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _known("space", self.space, SPACES)
+        _known("sampler", self.sampler, SAMPLERS)
+        _known("device", self.device, DEVICES)
+        if self.reward != CUSTOM:
+            get_reward(self.reward)
+        get_metric(self.metric)
+        get_runtime(self.runtime)
+        for name in self.references:
+            get_reference(name)
+        for name in ("threads", "finalists", "workers", "image_size", "train_images", "final_epochs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        for name in ("width", "proxy_epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name} is {value}; it must be above zero")
+        if not self.prune_above >= 1:
+            raise InputError(f"prune_above is {self.prune_above:g}; it must be at least 1 (the budget itself)")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed is {self.seed}; it must be from 0 to 2^31 - 1")
+
+    @property
+    def worker_count(self) -> int:
+        """The number asked for, or one per core that this process may use."""
+        return self.workers if self.workers is not None else available_cores()
+
+    @property
+    def custom(self) -> tuple[str, ...]:
+        """Which parts were given as Python objects."""
+        return tuple(
+            name for name in ("dataset", "space", "sampler", "reward", "evaluator") if getattr(self, name) == CUSTOM
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SearchRequest:
+        """Inverse of `to_json`, lists for tuples."""
+        known: dict[str, Any] = {
+            name: tuple(entry) if isinstance(entry, list) else entry
+            for name, entry in value.items()
+            if name not in ("budget", "limits")
+        }
+        return cls(**known, budget=Budget(**value["budget"]), limits=Limits(**value["limits"]))
+
+    def command(self) -> str:
+        """The command line that asks for the same; parts given from Python are named by a comment."""
+        words = ["archfit", "search", self.dataset]
+        units = {
+            "--latency": f"{self.budget.latency_ms:g}ms" if self.budget.latency_ms is not None else None,
+            "--memory": f"{self.budget.memory_bytes}B" if self.budget.memory_bytes is not None else None,
+            "--params": self.budget.params,
+            "--madds": self.budget.madds,
+            "--trials": self.limits.trials,
+            "--time": f"{self.limits.seconds:g}s" if self.limits.seconds is not None else None,
+            "--patience": self.limits.patience,
+        }
+        for flag, value in units.items():
+            if value is not None:
+                words += [flag, str(value)]
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in ("dataset", "budget", "limits") or value in (entry.default, CUSTOM):
+                continue
+            shown = ",".join(str(part) for part in value) if isinstance(value, tuple) else f"{value}"
+            words += [f"--{entry.name.replace('_', '-')}", shown]
+        line = shlex.join(words)
+        return f"{line}  # from Python, with its own {', '.join(self.custom)}" if self.custom else line
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in (*known, CUSTOM):
+        raise unknown_name(kind, name, known)

@@ -1,0 +1,442 @@
+"""The user's verbs, each from inputs to a run folder or a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.samplers import BaseSampler
+
+from archfit._version import __version__
+from archfit.architecture import SearchSpace, Task, space_size
+from archfit.catalogue import get_reference
+from archfit.cost import Budget, Cost, parse_bytes, parse_count, parse_latency_ms, parse_seconds
+from archfit.data import load_data
+from archfit.deploy import NETWORK, load_weights
+from archfit.deploy import predict as predict_file
+from archfit.device import LocalDevice, measure_cost, measure_file
+from archfit.errors import DeviceError, InputError, RunError
+from archfit.evaluators import Evaluator
+from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.pipeline.outcome import SearchResult
+from archfit.pipeline.request import CUSTOM, SearchRequest
+from archfit.pipeline.search import (
+    REPORT,
+    RESULT,
+    STUDY,
+    Objects,
+    SearchRun,
+    keep_data,
+    objects_or_mnas,
+    proxy_epochs_for,
+    read_data,
+    sample_space,
+    typical_architecture,
+    untimed_final_epochs,
+)
+from archfit.pipeline.watch import Silent, Watch
+from archfit.report import read_result, write_report
+from archfit.reward import Reward
+from archfit.spaces import MnasSpace
+from archfit.study.limits import Limits
+from archfit.study.run_folder import RunFolder, read_run
+from archfit.study.storage import close_study, open_study, records, storage_errors
+from archfit.training import check_accelerator, probe_memory_format, proxy_recipe
+
+
+def search(
+    dataset: Any,
+    *,
+    latency: str | None = None,
+    memory: str | None = None,
+    params: str | int | None = None,
+    madds: str | int | None = None,
+    trials: int | None = None,
+    time: str | None = None,
+    patience: int | None = None,
+    space: str | SearchSpace = "mnas",
+    width: float | None = None,
+    searched_blocks: Sequence[int] | None = None,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    sampler: str | BaseSampler = "auto",
+    evaluator: str | Evaluator = "proxy",
+    reward: str | Reward = "absolute",
+    metric: str = "accuracy",
+    device: str = "local",
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    accelerator: str = "auto",
+    proxy_epochs: float | None = None,
+    final_epochs: int | None = None,
+    finalists: int = 2,
+    references: Sequence[str] = (),
+    prune_above: float = 2.0,
+    workers: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> SearchResult:
+    """Finds the network for a dataset that fits a budget: searched, trained, exported, measured, tested.
+
+    Args:
+        dataset: A name (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`), a `.npz` file, a folder of class
+            folders, a torch `Dataset` of (image, label), or a tuple (train, test) of those.
+        latency: Bound with its unit, as in "0.3ms", for one image on one thread.
+        memory: Bound on peak activations plus weights, as in "8MB".
+        params: Bound on the number of parameters, as in "300k".
+        madds: Bound on multiply-adds, as in "20M".
+        trials: Stop after so many architectures.
+        time: Stop after so long, as in "30m"; half of it is for the full training of the finalists. Without `trials`,
+            `time` and `patience` it is 30 minutes.
+        patience: Stop after so many trials without a better one.
+        space: "mnas", or an object of your own (see `archfit.SearchSpace`).
+        width: Multiplier of the mnas space; None scales the space to the budget.
+        searched_blocks: Which of the seven blocks vary, from 1; None for all.
+        image_size: Resize images to so many pixels.
+        train_images: Use a class-balanced part of the training split.
+        sampler: Name, or an Optuna sampler.
+        evaluator: "proxy", or an object of your own (see `archfit.Evaluator`).
+        reward: "absolute", "soft", "hard", or a function of accuracy and cost ratios.
+        metric: "accuracy", or "balanced-accuracy" for uneven classes.
+        device: Where cost is measured; "local" is this machine.
+        runtime: "onnxruntime" or "torch".
+        threads: Of the runtime.
+        accelerator: Where networks are trained: "auto", "cpu", "cuda", "mps".
+        proxy_epochs: Of each candidate's short training; None chooses.
+        final_epochs: Of the finalists' full training; None chooses.
+        finalists: How many are trained in full.
+        references: Published networks to train by the same recipe, as in `["mnasnet-small"]`.
+        prune_above: A candidate past so many times a bound is not trained.
+        workers: Training processes of one thread each; None is one per core.
+        seed: Of everything random, the data's splits too.
+        out: Folder for the run; None makes one under `runs/`.
+        watch: Is told what happens; None is silent.
+
+    Returns:
+        The result; its `folder` holds the network, the report and the study.
+
+    Raises:
+        ArchfitError: Something given cannot be used, or no network fits; the message says what to change.
+    """
+    given_data = not isinstance(dataset, (str, Path))
+    objects = Objects(
+        space=None if isinstance(space, str) else space,
+        sampler=None if isinstance(sampler, str) else sampler,
+        reward=None if isinstance(reward, str) else reward,
+        evaluator=None if isinstance(evaluator, str) else evaluator,
+    )
+    request = SearchRequest(
+        dataset=CUSTOM if given_data else str(dataset),
+        budget=make_budget(latency=latency, memory=memory, params=params, madds=madds),
+        limits=Limits(trials, parse_seconds(time) if time is not None else None, patience),
+        image_size=image_size,
+        train_images=train_images,
+        space=space if isinstance(space, str) else CUSTOM,
+        width=width,
+        searched_blocks=tuple(searched_blocks) if searched_blocks is not None else None,
+        sampler=sampler if isinstance(sampler, str) else CUSTOM,
+        reward=reward if isinstance(reward, str) else CUSTOM,
+        metric=metric,
+        evaluator=evaluator if isinstance(evaluator, str) else CUSTOM,
+        device=device,
+        runtime=runtime,
+        threads=threads,
+        accelerator=accelerator,
+        proxy_epochs=proxy_epochs,
+        final_epochs=final_epochs,
+        finalists=finalists,
+        references=tuple(references),
+        prune_above=prune_above,
+        workers=workers,
+        seed=seed,
+    )
+    return start(request, objects, dataset if given_data else None, Path(out) if out else None, watch or Silent())
+
+
+def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | None, watch: Watch) -> SearchResult:
+    """Runs a checked request in a new folder.
+
+    Args:
+        request: What is asked.
+        objects: Parts given from Python.
+        dataset: A dataset object where the request's is `CUSTOM`.
+        out: The folder; None makes one under `runs/`.
+        watch: Is told what happens.
+    """
+    check_accelerator(request.accelerator)
+    objects_or_mnas(objects, request)
+    if out is not None:
+        RunFolder.check_free(out)
+    if dataset is not None:
+        data = load_data(dataset, image_size=request.image_size, train_images=request.train_images, seed=request.seed)
+    else:
+        data = read_data(request, None, watch)
+    folder = out if out is not None else _new_folder(request)
+    run = RunFolder.create(folder, request.to_json(), __version__)
+    try:
+        if dataset is not None:
+            keep_data(data, folder)
+        return SearchRun(run, request, data, objects, watch).execute()
+    finally:
+        if not (folder / STUDY).exists():
+            run.discard()  # it never got as far as its first trial
+        run.close()
+
+
+def resume(
+    folder: str | Path,
+    *,
+    space: SearchSpace | None = None,
+    sampler: BaseSampler | None = None,
+    evaluator: Evaluator | None = None,
+    reward: Reward | None = None,
+    watch: Watch | None = None,
+) -> SearchResult:
+    """Goes on with a search that was stopped, whatever stopped it; a finished one is read back.
+
+    Args:
+        folder: Of the run.
+        space: Where the search was given one from Python, the same again; likewise the next three.
+        sampler: The same.
+        evaluator: The same.
+        reward: The same.
+        watch: Is told what happens.
+    """
+    folder = Path(folder)
+    watch = watch or Silent()
+    run = RunFolder.open(folder)
+    try:
+        request = SearchRequest.from_json(run.request)
+        objects = Objects(space, sampler, reward, evaluator)
+        if (folder / RESULT).is_file() and (folder / NETWORK).is_file():
+            watch.note(f"{folder} is finished already; nothing is left to do")
+            return load(folder, space=space)
+        data = read_data(request, folder, watch)
+        return SearchRun(run, request, data, objects, watch).execute()
+    finally:
+        run.close()
+
+
+def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResult:
+    """The result of a finished run, its network included.
+
+    Args:
+        folder: Of the run.
+        space: Where the search was given one from Python, the same again.
+    """
+    folder = Path(folder)
+    record = read_result(folder)
+    trials = _trials(folder)
+    architecture = record.winner.architecture
+    assert architecture is not None
+    if space is None:
+        if record.space["name"] != "mnas":
+            raise RunError(
+                f"the run's space {record.space['name']!r} came from Python; load it there: "
+                f"archfit.load({str(folder)!r}, space=...)"
+            )
+        space = MnasSpace.from_settings(record.space["settings"])
+    data = record.dataset
+    task = Task(data["channels"], data["image_size"], len(data["classes"]))
+    with torch.random.fork_rng(devices=()):
+        network = load_weights(folder, space.build(architecture, task))
+    return SearchResult(folder, record, tuple(trials), network)
+
+
+def report(folder: str | Path) -> Path:
+    """Writes a finished run's page anew and returns its path."""
+    folder = Path(folder)
+    read_run(folder)
+    write_report(read_result(folder), _trials(folder), folder / REPORT)
+    return folder / REPORT
+
+
+def _trials(folder: Path) -> list[Any]:
+    path = folder / STUDY
+    if not path.is_file():
+        raise RunError(f"{folder} has no {STUDY}; it is not a whole run")
+    with storage_errors(path):
+        study = open_study(path)
+        try:
+            return records(study)
+        finally:
+            close_study(study)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network's cost.
+
+    Attributes:
+        name: What was measured.
+        cost: On this machine.
+    """
+
+    name: str
+    cost: Cost
+
+
+def measure(
+    target: str | Path, *, runtime: str = "onnxruntime", threads: int = 1, image_size: int = 224, classes: int = 1000
+) -> Measured:
+    """Measures an ONNX file, a run's network, or a network of the catalogue, on this machine.
+
+    Args:
+        target: `.onnx` file, run folder, or a name as "mnasnet-a1".
+        runtime: "onnxruntime" or "torch" (only for names and runs).
+        threads: Of the runtime.
+        image_size: For names: pixels.
+        classes: For names: logits.
+
+    Raises:
+        ArchfitError: There is no such file or name, or the runtime cannot execute it.
+    """
+    if threads < 1:
+        raise InputError(f"threads is {threads}; it must be at least 1")
+    path = Path(target)
+    device = LocalDevice()
+    if path.is_dir():
+        read_run(path)
+        path = path / NETWORK
+        if not path.is_file():
+            raise RunError(f"{path.parent} has no {NETWORK} yet; go on with: archfit resume {path.parent}")
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise DeviceError(f"there is no file {path}; give an ONNX file, a run folder or a network's name")
+        cost = measure_file(path, device, runtime=runtime, threads=threads)
+        return Measured(str(path), cost)
+    reference = get_reference(str(target))
+    task = Task(3, image_size, classes)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = reference.build(task)
+    cost = measure_cost(network, task, device, runtime=runtime, threads=threads)
+    return Measured(reference.name, cost)
+
+
+def predict(target: str | Path, picture: str | Path) -> list[tuple[str, float]]:
+    """Class names with probabilities, best first, for one picture.
+
+    Args:
+        target: Run folder, or an ONNX file that archfit wrote.
+        picture: Image file; its short side is brought to the network's resolution and the centre cut out.
+    """
+    path = Path(target)
+    if path.is_dir():
+        read_run(path)
+        path = path / NETWORK
+    if not path.is_file():
+        raise RunError(f"there is no network {path}; give the folder of a finished run or an ONNX file")
+    answers, _ = predict_file(path, Path(picture))
+    return answers
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search would meet, before it is begun.
+
+    Attributes:
+        space: Name and number of points.
+        scaled: What would be scaled down for the budget, or None.
+        costs: Of random members.
+        share: Of them, within budget.
+        images_per_second: Trained by one worker, for a typical member.
+        seconds_per_trial: Proxy training and measuring by one worker.
+        trials: That a search within its limits would make.
+        seconds: That it would take, or None where only patience limits it.
+        proxy_epochs: Of each candidate.
+        notes: On the data.
+    """
+
+    space: str
+    scaled: str | None
+    costs: tuple[Cost, ...]
+    share: float
+    images_per_second: float
+    seconds_per_trial: float
+    trials: int | None
+    seconds: float | None
+    proxy_epochs: float
+    notes: tuple[str, ...]
+
+
+def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
+    """Samples the space and times a training step; writes nothing but the cost cache."""
+    watch = watch or Silent()
+    data = read_data(request, None, watch)
+    accelerator = check_accelerator(request.accelerator)
+    space = objects_or_mnas(Objects(), request)
+    meter = CostMeter(
+        LocalDevice(),
+        runtime=request.runtime,
+        threads=request.threads,
+        data=data,
+        budget=Budget(),
+        prune_above=request.prune_above,
+        quiet=nullcontext,
+        version=__version__,
+    )
+    fitted = sample_space(space, request, data.task, meter, watch)
+    watch.step("timing a training step")
+    typical = typical_architecture(fitted.space, data.task, request.seed)
+    probe = probe_memory_format(
+        lambda: build_seeded(fitted.space, typical, data),
+        data.task,
+        accelerator=accelerator,
+        batch_size=proxy_recipe(data, 1).batch_size,
+    )
+    limits = request.limits.with_default()
+    workers = request.worker_count
+    epochs = proxy_epochs_for(request, len(data.train), limits, probe.images_per_second, spent=0.0)
+    per_trial = epochs * len(data.train) / probe.images_per_second + 1.0
+    trials, seconds = limits.trials, limits.seconds
+    if seconds is not None:
+        possible = max(1, int(seconds / 2 * workers / per_trial))
+        trials = min(trials, possible) if trials is not None else possible
+    elif trials is not None:
+        final = request.final_epochs or untimed_final_epochs(len(data.train))
+        rounds = -(-request.finalists // workers)
+        seconds = trials * per_trial / workers + rounds * final * len(data.train) / probe.images_per_second
+    return Estimate(
+        space=f"{fitted.space.name}, {space_size(fitted.space):.3g} points",
+        scaled=fitted.note,
+        costs=fitted.costs,
+        share=fitted.share,
+        images_per_second=probe.images_per_second,
+        seconds_per_trial=per_trial,
+        trials=trials,
+        seconds=seconds,
+        proxy_epochs=epochs,
+        notes=data.notes,
+    )
+
+
+def make_budget(
+    *,
+    latency: str | None = None,
+    memory: str | None = None,
+    params: str | int | None = None,
+    madds: str | int | None = None,
+) -> Budget:
+    """A budget from texts with units. Raises `InputError` for zero, negative or unit-less ones."""
+    return Budget(
+        latency_ms=parse_latency_ms(str(latency)) if latency is not None else None,
+        memory_bytes=parse_bytes(str(memory)) if memory is not None else None,
+        params=parse_count("params", str(params)) if params is not None else None,
+        madds=parse_count("madds", str(madds)) if madds is not None else None,
+    )
+
+
+def _new_folder(request: SearchRequest) -> Path:
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(request.dataset).stem).strip("-") or "search"
+    if request.budget.latency_ms is not None:
+        name += f"-{request.budget.latency_ms:g}ms"
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{name}-{stamp}"

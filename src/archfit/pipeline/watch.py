@@ -1,0 +1,67 @@
+"""What a long verb tells whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from archfit.cost import Budget
+from archfit.study.search import SearchStatus
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """Full trainings that run beside each other.
+
+    Attributes:
+        title: As in "finalists" or "references".
+        networks: Name -> the fields of `archfit.training.Progress`, for those that have begun.
+        total: Number of networks.
+        elapsed: Seconds since the first one began.
+    """
+
+    title: str
+    networks: dict[str, dict[str, Any]]
+    total: int
+    elapsed: float
+
+    @property
+    def share(self) -> float:
+        """Of all steps, done, in [0, 1]."""
+        return float(sum(p["step"] / p["steps"] for p in self.networks.values()) / max(1, self.total))
+
+
+class Watch(Protocol):
+    """Shows progress; every method may be called often and must be quick."""
+
+    def note(self, text: str) -> None:
+        """One line worth keeping: a decision, a skipped image, a lost worker."""
+        ...
+
+    def step(self, text: str) -> None:
+        """What is being done now, until the next call of any method."""
+        ...
+
+    def searching(self, status: SearchStatus, budget: Budget) -> None:
+        """The search changed."""
+        ...
+
+    def training(self, status: TrainingStatus) -> None:
+        """Full trainings went on."""
+        ...
+
+
+class Silent:
+    """Shows nothing: the default in Python."""
+
+    def note(self, text: str) -> None:
+        del text
+
+    def step(self, text: str) -> None:
+        del text
+
+    def searching(self, status: SearchStatus, budget: Budget) -> None:
+        del status, budget
+
+    def training(self, status: TrainingStatus) -> None:
+        del status
