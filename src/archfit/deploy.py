@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from archfit.architecture import Architecture, SearchSpace
@@ -29,6 +29,11 @@ WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 SOURCE = "network.py"
 LARGEST_LOGIT_DIFFERENCE = 1e-4
+"""Between ONNX Runtime and PyTorch, for logits of up to 10; a share of the largest beyond.
+
+Both compute in float32, whose rounding grows with the numbers: a network after one epoch, whose batch norms know
+nothing yet, gave logits of 4,700 and a difference of 0.019.
+"""
 _TEST_BATCH = 256
 
 
@@ -55,7 +60,7 @@ def write_network(
         Names of the files written.
     """
     network = network.to(memory_format=torch.contiguous_format).eval()
-    _write_weights(folder / WEIGHTS, network)
+    _write(folder / WEIGHTS, save({key: value.contiguous() for key, value in network.state_dict().items()}))
     files = [WEIGHTS]
     if architecture is not None and space is not None:
         content = {
@@ -71,9 +76,14 @@ def write_network(
         source: Callable[..., str] | None = getattr(space, "source", None)
         if source is not None:
             text = source(architecture, data.task, mean=data.mean, std=data.std, class_names=data.classes)
-            _write_text(folder / SOURCE, text)
+            _write(folder / SOURCE, text.encode())
             files.append(SOURCE)
-    export_network(folder / NETWORK, network, data, version=version)
+    try:
+        export_network(folder / NETWORK, network, data, version=version)
+    except DeviceError as error:
+        if isinstance(error.__cause__, OSError):
+            raise _not_written(folder / NETWORK, error.__cause__) from None
+        raise
     return [NETWORK, *files]
 
 
@@ -91,8 +101,13 @@ def export_network(path: Path, network: nn.Module, data: ImageData, *, version: 
 
 
 def load_weights(folder: Path, network: nn.Module) -> nn.Module:
-    """Puts a run's weights into a network built from its architecture."""
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    """Puts a run's weights into a network built from its architecture. Raises `RunError` where they are not whole."""
+    path = folder / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path} cannot be read ({reason}); write it anew with: archfit resume {folder}") from None
     return network.eval()
 
 
@@ -116,13 +131,14 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         data: With its test split.
 
     Raises:
-        RunError: The two differ in any top-1 answer where the logits are not tied, or by more than 1e-4 in a logit.
+        RunError: The two differ in any top-1 answer where the logits are not tied, or by more than
+            `LARGEST_LOGIT_DIFFERENCE` in a logit.
     """
     if data.test is None:
         raise RunError(f"{data.name} has no test split to test on")
     session = open_network(path)
     name = session.get_inputs()[0].name
-    answers, truth, same, wrong, largest = [], [], 0, 0, 0.0
+    answers, truth, same, wrong, largest, excess = [], [], 0, 0, 0.0, 0.0
     normalised = evaluation_batches(data.test, data.mean, data.std, _TEST_BATCH)
     for (images, labels), (inputs, _) in zip(data.test.raw(_TEST_BATCH), normalised, strict=True):
         layout = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -133,16 +149,19 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         same += int((answer == reference.argmax(dim=1)).sum())
         # Two logits closer than the tolerance are a tie, which either answer settles.
         margin = reference.amax(dim=1) - reference.gather(1, answer.unsqueeze(1)).squeeze(1)
-        wrong += int((margin > 2 * LARGEST_LOGIT_DIFFERENCE).sum())
-        largest = max(largest, float((exported - reference).abs().max()))
+        allowed = LARGEST_LOGIT_DIFFERENCE * max(1.0, float(reference.abs().max()) / 10)
+        wrong += int((margin > 2 * allowed).sum())
+        difference = float((exported - reference).abs().max())
+        largest = max(largest, difference)
+        excess = max(excess, difference / allowed)
         answers.append(answer)
         truth.append(labels)
     result = _result(torch.cat(answers), torch.cat(truth), data)
     parity = Parity(result.images, same, largest)
-    if largest > LARGEST_LOGIT_DIFFERENCE or wrong:
+    if not excess <= 1 or wrong:
         raise RunError(
             f"the exported network differs from PyTorch: {wrong} of {result.images} answers, logits by "
-            f"up to {largest:.1e} (allowed: none, {LARGEST_LOGIT_DIFFERENCE:g}); please report this with {path}"
+            f"up to {largest:.1e} ({excess:.2g} times what is allowed); please report this with {path}"
         )
     return result, parity
 
@@ -162,24 +181,21 @@ def _result(answers: Tensor, truth: Tensor, data: ImageData) -> TestResult:
     )
 
 
-def _write_weights(path: Path, network: nn.Module) -> None:
+def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written ({error}); free some space, then: archfit resume") from None
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written ({error.strerror}); free some space, then: archfit resume") from None
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
+        f"archfit resume {path.parent}"
+    )
 
 
 def predict(path: Path, image: Path) -> tuple[list[tuple[str, float]], tuple[int, int]]:

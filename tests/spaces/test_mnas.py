@@ -135,26 +135,25 @@ def test_canonical_separates_networks_and_nothing_else() -> None:
     assert len(set.union(*by_network.values())) == len(by_network) < 2500
 
 
-def test_smaller_narrows_then_shortens_then_ends() -> None:
+def test_smaller_shortens_then_narrows_then_shortens_to_the_end() -> None:
     space: MnasSpace | None = MnasSpace()
     steps = []
     while space is not None:
         steps.append(space)
         space = space.smaller()
-    assert [step.width for step in steps] == [1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.18, 0.18, 0.18]
-    # from 1, 2, 3, 4, 3, 3, 1
-    assert [step.skeleton.layers for step in steps[-3:]] == [
-        (1, 1, 2, 3, 2, 2, 1),
-        (1, 1, 1, 2, 1, 1, 1),
-        (1, 1, 1, 1, 1, 1, 1),
-    ]
+    widths = [1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.18]
+    assert [step.width for step in steps] == [1.0, *widths, 0.18, 0.18]
+    full, one_less = (1, 2, 3, 4, 3, 3, 1), (1, 1, 2, 3, 2, 2, 1)
+    two_less, three_less = (1, 1, 1, 2, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1)
+    expected = [full, *[one_less] * len(widths), two_less, three_less]
+    assert [step.skeleton.layers for step in steps] == expected
     madds = [sum(row.madds for row in step.layers(with_blocks(step), TASK)) for step in steps]
     assert all(after < before for before, after in pairwise(madds))
 
 
 def test_smaller_of_an_odd_width_is_the_next_standard_one() -> None:
     assert MnasSpace(width=1.4).smaller() == MnasSpace(width=1.0)
-    assert MnasSpace(width=0.4).smaller() == MnasSpace(width=0.35)
+    assert MnasSpace(width=0.43).smaller() == MnasSpace(width=0.42)
 
 
 def test_settings_restore_the_space() -> None:

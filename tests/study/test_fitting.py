@@ -136,9 +136,9 @@ def test_the_cheapest_architecture() -> None:
 
 
 def test_a_space_with_one_fitting_member_may_be_searched() -> None:
-    # 1 of 18 members has 9 parameters; the first five samples of this seed miss it.
+    # 1 of 18 members has 9 parameters; the first three samples of this seed miss it by half.
     fitted, told = _fit(ToySpace(), Budget(params=9), scale=False, seed=0)
-    assert (fitted.share, len(told)) == (0.0, 5)
+    assert (fitted.share, len(told)) == (0.0, 3)
     assert fitted.space == ToySpace()
 
 

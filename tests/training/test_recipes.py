@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from archfit.data import ImageData, MemorySplit
 from archfit.errors import InputError
 from archfit.training import Recipe, final_recipe, proxy_recipe
-from archfit.training.recipes import batch_size_for
+from archfit.training.recipes import augmentation_for, batch_size_for
 
 
 def _data(images: int, *, flip: bool = True) -> ImageData:
@@ -31,10 +33,21 @@ def test_images_seen() -> None:
     assert Recipe(0.001).images(100) == 1  # at least one
 
 
-def test_batch_size_leaves_twenty_steps() -> None:
-    # 128 * 20 = 2560, 64 * 20 = 1280, 32 * 20 = 640
-    sizes = [batch_size_for(images) for images in (2560, 2559, 1280, 1279, 640, 639, 1)]
-    assert sizes == [128, 64, 64, 32, 32, 16, 16]
+def test_batch_size_leaves_a_thousand_steps() -> None:
+    sizes = [batch_size_for(images) for images in (128_000, 127_999, 64_000, 63_999, 1)]
+    assert sizes == [128, 64, 64, 32, 32]
+
+
+def test_an_image_seen_more_often_is_varied_more() -> None:
+    data = replace(_data(64), image_size=32)
+    found = [augmentation_for(data, epochs) for epochs in (0.5, 8, 16, 32)]
+    # 32 / 16 = 2, 32 / 8 = 4, 32 / 4 = 8
+    assert [(a.crop_padding, a.flip, a.cutout) for a in found] == [
+        (0, True, 0),
+        (2, True, 0),
+        (4, True, 0),
+        (4, True, 8),
+    ]
 
 
 @pytest.mark.parametrize("make", [proxy_recipe, final_recipe])
@@ -44,11 +57,11 @@ def test_recipes_follow_the_data(make: type[Recipe]) -> None:
     assert (recipe.epochs, recipe.batch_size) == (3, 32)
     assert recipe.learning_rate == pytest.approx(0.05)
     assert recipe.augmentation is not None
-    assert (recipe.augmentation.crop_padding, recipe.augmentation.flip) == (1, False)
+    assert (recipe.augmentation.crop_padding, recipe.augmentation.flip) == (0, False)
 
 
 def test_only_the_full_training_smooths_and_averages() -> None:
-    proxy, final = proxy_recipe(_data(64), 1), final_recipe(_data(64), 1)
+    proxy, final = proxy_recipe(_data(64), 20), final_recipe(_data(64), 20)
     assert (proxy.label_smoothing, proxy.ema_decay) == (0, None)
     assert final.label_smoothing > 0
     assert final.ema_decay is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main() -> None:
@@ -13,7 +16,7 @@ def main() -> None:
     try:
         app()
     except ArchfitError as error:
-        print(f"archfit: {error}", file=sys.stderr)
+        print(f"archfit: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("archfit: stopped", file=sys.stderr)
@@ -21,3 +24,23 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"archfit: {where}{error.strerror}; free some space or mend the permissions", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(
+            "archfit: there is not enough memory; lower --image-size, --train-images, --width or --workers",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # torch has no type of its own for a host that is out of memory.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text

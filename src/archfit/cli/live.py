@@ -36,6 +36,7 @@ class LiveWatch:
         self._noted: set[str] = set()
         self._logged = 0.0
         self._told: set[int] = set()
+        self._folder: Path | None = None
 
     def __enter__(self) -> LiveWatch:
         if self.console.is_terminal:
@@ -52,10 +53,19 @@ class LiveWatch:
             self._live.stop()
             self._live = None
 
+    @property
+    def folder(self) -> Path | None:
+        """Of the run, once there is one to resume."""
+        return self._folder if self._folder is not None and self._folder.is_dir() else None
+
+    def started(self, folder: Path) -> None:
+        self._folder = folder
+        self.console.print(Text(f"run folder {folder}"), soft_wrap=True)
+
     def note(self, text: str) -> None:
         if text not in self._noted:
             self._noted.add(text)
-            self.console.print(Text(text))
+            self.console.print(Text(text), soft_wrap=True)
 
     def step(self, text: str) -> None:
         self._show(Text(f"{text} ..."), text)
@@ -145,30 +155,17 @@ def run_guarded(verb: Callable[[], SearchResult], watch: LiveWatch) -> None:
     """Runs a search or a resume, prints its summary; after Ctrl-C says how to go on and exits with 130."""
     from archfit.report import print_summary
 
-    started = _RunWatch(watch)
     try:
         result = verb()
     except KeyboardInterrupt:
         watch.close()
-        folder = started.folder()
-        if folder is not None:
-            print(f"archfit: stopped; go on with: archfit resume {folder}", file=sys.stderr)
+        if watch.folder is not None:
+            print(f"archfit: stopped; go on with: archfit resume {watch.folder}", file=sys.stderr)
         else:
             print("archfit: stopped before the first trial; nothing was kept", file=sys.stderr)
         raise typer.Exit(130) from None
     watch.close()
     print_summary(result.record, result.trials, result.folder, Console())
-
-
-class _RunWatch:
-    """Remembers the folder that a verb announces."""
-
-    def __init__(self, watch: LiveWatch) -> None:
-        self._watch = watch
-
-    def folder(self) -> Path | None:
-        folder = getattr(self._watch, "run_folder", None)
-        return folder if folder is not None and folder.is_dir() else None
 
 
 def cost_table(measured: Measured) -> Table:

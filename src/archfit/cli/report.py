@@ -12,11 +12,10 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.",
     """Show a run's summary and write its report.html anew."""
     from rich.console import Console
 
-    from archfit.pipeline import load
+    from archfit.pipeline import recorded
     from archfit.pipeline import report as write
     from archfit.report import print_summary
 
     path = write(run)
-    result = load(run)
-    print_summary(result.record, result.trials, run, Console())
+    print_summary(*recorded(run), run, Console())
     typer.echo(f"wrote {path}")

@@ -212,6 +212,6 @@ def _broken_notes(root: Path, broken: list[Path], count: int, max_corrupt: float
     if len(broken) > max_corrupt * count:
         raise DataError(
             f"{root}: {len(broken)} of {count} images cannot be read ({named}), more than the {max_corrupt:.0%} "
-            "that are skipped; repair or remove them, or raise max_corrupt"
+            "that are skipped; repair or remove them (in Python, archfit.load_data takes a larger max_corrupt)"
         )
     return [f"skipped {len(broken)} of {count} images that cannot be read: {named}"]

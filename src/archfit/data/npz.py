@@ -14,6 +14,7 @@ from archfit.data.dataset import MemorySplit
 from archfit.errors import DataError
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_ARRAY_MAGIC = b"\x93N"
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -51,6 +52,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         # Opened here, because numpy leaves the file open when it turns out not to be a whole zip.
         with path.open("rb") as opened:
+            if opened.read(2) not in (b"PK", _ARRAY_MAGIC):
+                raise DataError(f"{path} is no .npz file; write it with numpy.savez(path, x_train=..., ...)")
+            opened.seek(0)
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} holds a single array; write it with numpy.savez(path, x_train=..., ...)")

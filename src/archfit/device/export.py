@@ -180,4 +180,6 @@ def _write(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise DeviceError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
+        raise DeviceError(
+            f"cannot write {path}: {error.strerror}; free some space or choose a folder that can be written"
+        ) from error

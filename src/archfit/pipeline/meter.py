@@ -15,8 +15,11 @@ from archfit.architecture import Architecture, SearchSpace
 from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.deploy import export_network
-from archfit.device import CostCache, Device, cache_key, measure_cost, measure_deployed
+from archfit.device import CostCache, Device, Effort, LocalDevice, cache_key, measure_cost, measure_deployed
 from archfit.study.search import over_limit
+
+QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
+"""Enough to say on which side of a budget a random member of a space lies."""
 
 
 class CostMeter:
@@ -49,6 +52,7 @@ class CostMeter:
     ) -> None:
         self.quiet = quiet
         self._device = device
+        self._quick = LocalDevice(effort=QUICK) if isinstance(device, LocalDevice) else device
         self._runtime = runtime
         self._threads = threads
         self._data = data
@@ -59,21 +63,29 @@ class CostMeter:
 
     def candidate(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """Cost of an architecture, from the cache where it was measured before."""
+        return self._measure(self._device, space, architecture)
+
+    def sample(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """The same with a latency that took less time; it has its own place in the cache."""
+        return self._measure(self._quick, space, architecture, effort="quick")
+
+    def _measure(self, device: Device, space: SearchSpace, architecture: Architecture, **key_parts: str) -> Cost:
         key = cache_key(
             architecture=architecture.to_json(),
             space=space.settings(),
             task=asdict(self._data.task),
-            runtime=self._device.runtime_label(self._runtime),
+            runtime=device.runtime_label(self._runtime),
             threads=self._threads,
             batch=1,
-            machine=self._device.fingerprint(),
+            machine=device.fingerprint(),
+            **key_parts,
         )
         if (known := self._cache.get(key)) is not None:
             return known
         return measure_cost(
             build_seeded(space, architecture, self._data),
             self._data.task,
-            self._device,
+            device,
             runtime=self._runtime,
             threads=self._threads,
             quiet=self.quiet,

@@ -11,7 +11,7 @@ from typing import Any
 from archfit.catalogue import get_reference
 from archfit.cost import Budget
 from archfit.device import get_runtime
-from archfit.errors import InputError, unknown_name
+from archfit.errors import InputError, RunError, unknown_name
 from archfit.reward import get_reward
 from archfit.samplers import SAMPLERS
 from archfit.study.limits import Limits
@@ -19,8 +19,11 @@ from archfit.training import get_metric
 
 SPACES = ("mnas",)
 DEVICES = ("local",)
-CUSTOM = "custom"
-"""Stands for an object given from Python where a name would be."""
+EVALUATORS = ("proxy",)
+CUSTOM = "<custom>"
+"""Stands for an object given from Python where a name would be; a name that nobody gives to a file."""
+_MOST = {"width": 16, "image_size": 4096, "threads": 1024, "workers": 1024}
+"""Past these a typing error is likelier than a wish, and a computer that swaps is a bad way to find out."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ class SearchRequest:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not self.dataset:
+            raise InputError("dataset is empty; give a name as digits, a .npz file, or a folder of class folders")
         _known("space", self.space, SPACES)
+        _known("evaluator", self.evaluator, EVALUATORS)
         _known("sampler", self.sampler, SAMPLERS)
         _known("device", self.device, DEVICES)
         if self.reward != CUSTOM:
@@ -95,6 +101,10 @@ class SearchRequest:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value}; it must be above zero")
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise InputError(f"{name} is {value:g}; it must be at most {most}")
         if not self.prune_above >= 1:
             raise InputError(f"prune_above is {self.prune_above:g}; it must be at least 1 (the budget itself)")
         if not 0 <= self.seed < 2**31:
@@ -117,7 +127,17 @@ class SearchRequest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SearchRequest:
-        """Inverse of `to_json`, lists for tuples."""
+        """Inverse of `to_json`, lists for tuples. Raises `RunError` where it is not what `to_json` wrote."""
+        try:
+            return cls._from_json(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"what the run was asked for cannot be read ({error}); it was written by another version or "
+                "changed since, start a new run"
+            ) from None
+
+    @classmethod
+    def _from_json(cls, value: Mapping[str, Any]) -> SearchRequest:
         known: dict[str, Any] = {
             name: tuple(entry) if isinstance(entry, list) else entry
             for name, entry in value.items()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
-from archfit.study.storage import close_study, open_study, records, storage_errors
+from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
 from archfit.study.workers import WorkerPool
 from archfit.training import (
     chance_level,
@@ -49,6 +49,7 @@ from archfit.training import (
     probe_memory_format,
     proxy_recipe,
     score,
+    training_rate,
 )
 
 STUDY = "study.db"
@@ -126,11 +127,13 @@ class SearchRun:
     def execute(self) -> SearchResult:
         """Runs what is left to run, and returns the result."""
         watch = self.watch
+        watch.started(self.run.path)
         for note in self.data.notes:
             watch.note(note)
         first = objects_or_mnas(self.objects, self.request)
         context = partial(WorkerContext, self.data.without_test())
-        with WorkerPool(context, self.request.worker_count, log=self.run.path / "workers.log") as pool:
+        log = self.run.path / "workers.log"
+        with WorkerPool(context, self.request.worker_count, log=log) as pool, one_thread():
             pool.warm_up()
             meter = self._meter(pool)
             return self._search_and_train(self._fit(first, meter), meter, pool)
@@ -139,6 +142,8 @@ class SearchRun:
         memory_format, rate = self._probe(space)
         evaluator = self._evaluator(space, memory_format, rate)
         path = self.run.path / STUDY
+        if self.run.decision("stopped") is not None and not holds_trials(path):
+            raise RunError(f"{path} has lost the trials of a search that had ended; restore it, or start a new run")
         with storage_errors(path):
             study = open_study(path, self._sampler(space, rate))
             try:
@@ -168,28 +173,15 @@ class SearchRun:
         )
 
     def _fit(self, space: SearchSpace, meter: CostMeter) -> SearchSpace:
-        """Scales the mnas space to the budget, unless the user fixed its width or brought a space."""
-        if self.objects.space is not None:
-            return space
-        assert isinstance(space, MnasSpace)
+        """Scales the space to the budget, unless the user fixed its width."""
         if (stored := self.run.decision("space")) is not None:
-            return MnasSpace.from_settings(stored["settings"])
+            return scaled_to(space, stored["settings"])
         fitted = sample_space(space, self.request, self.task, meter, self.watch, tick=lambda: self.run.tick("search"))
-        assert isinstance(fitted.space, MnasSpace)
         if fitted.note:
             self.watch.note(f"space scaled to the budget: {fitted.note}")
         if self.request.budget.names():
             self.watch.note(f"{fitted.share:.0%} of {len(fitted.costs)} random networks of the space hold the budget")
-        madds = [cost.madds for cost in fitted.costs]
-        self.run.decide(
-            "space",
-            {
-                "settings": fitted.space.settings(),
-                "scaled": fitted.note,
-                "share": fitted.share,
-                "typical_madds": statistics.median(madds),
-            },
-        )
+        self.run.decide("space", {"settings": fitted.space.settings(), "scaled": fitted.note, "share": fitted.share})
         return fitted.space
 
     def _probe(self, space: SearchSpace) -> tuple[str, float]:
@@ -325,13 +317,14 @@ class SearchRun:
     ) -> dict[str, FullTraining]:
         epochs = self.run.decision("final_epochs")
         if epochs is None:
-            epochs = self.run.decide("final_epochs", self._final_epochs(finalists))
+            epochs = self.run.decide("final_epochs", self._final_epochs(space, finalists, memory_format))
         networks: dict[str, Callable[[], nn.Module]] = {
             f"trial {trial.number}": partial(_build, space, trial.architecture, self.task) for trial in finalists
         }
         return self._full("finalists", networks, epochs, memory_format, pool)
 
-    def _final_epochs(self, finalists: Sequence[TrialRecord]) -> int:
+    def _final_epochs(self, space: SearchSpace, finalists: Sequence[TrialRecord], memory_format: str) -> int:
+        """As asked; else as many as the time allows, by the speed of the slowest finalist's proxy training."""
         if self.request.final_epochs is not None:
             return self.request.final_epochs
         images = len(self.data.train)
@@ -339,11 +332,28 @@ class SearchRun:
             return untimed_final_epochs(images)
         spent = sum(self.run.seconds.values())
         left = self.limits.seconds - spent - _DEPLOY_SECONDS
-        epochs = self.run.decision("proxy_epochs") or _MOST_PROXY_EPOCHS
-        rates = [epochs * images / t.seconds_train for t in finalists if t.seconds_train > 0]
+        proxy_epochs = self.run.decision("proxy_epochs")
+        slowest = max(finalists, key=lambda trial: trial.seconds_train)
+        architecture = slowest.architecture
+        assert architecture is not None
+
+        def rate(batch_size: int) -> float:
+            return training_rate(
+                lambda: build_seeded(space, architecture, self.data),
+                self.task,
+                memory_format=memory_format,
+                accelerator=self.accelerator,
+                batch_size=batch_size,
+            )
+
+        if proxy_epochs is None or slowest.seconds_train == 0:  # the user's own evaluator need not train
+            workers_rate = 0.7 * rate(128)
+        else:
+            # What a worker reached with its neighbours at work, times what the larger batches bring.
+            proxy, final = proxy_recipe(self.data, proxy_epochs).batch_size, final_recipe(self.data, 10).batch_size
+            workers_rate = proxy_epochs * images / slowest.seconds_train * rate(final) / rate(proxy)
         # Validation after each epoch and the average of weights cost a little beside the proxies' training.
-        rate = 0.9 * min(rates, default=images)
-        return affordable_epochs(left, rate, self.data, len(finalists), self.request.worker_count)
+        return affordable_epochs(left, 0.9 * workers_rate, self.data, len(finalists), self.request.worker_count)
 
     def _full(
         self,
@@ -360,7 +370,7 @@ class SearchRun:
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
         self.watch.step(f"training {len(networks)} {title} for {epochs} epochs")
-        trained = train_in_full(
+        trained, failures = train_in_full(
             networks,
             final_recipe(self.data, epochs),
             pool,
@@ -371,9 +381,8 @@ class SearchRun:
             folder=self.run.path / "training",
             on_progress=on_progress,
         )
-        for name in networks:
-            if name not in trained:
-                self.watch.note(f"{name} could not be trained; see {self.run.path / 'workers.log'}")
+        for name, reason in failures.items():
+            self.watch.note(f"{name} could not be trained in full: {reason}")
         self.run.tick("train", at_least=0)
         return trained
 
@@ -394,8 +403,11 @@ class SearchRun:
             assert trial.architecture is not None
             network = space.build(trial.architecture, self.task)
             network.load_state_dict(trained[name].weights)
-            self.watch.step(f"exporting and measuring {name}")
-            cost = meter.deployed(network)
+            costs = self.run.decision("deployed") or {}
+            if name not in costs:
+                self.watch.step(f"exporting and measuring {name}")
+                costs = self.run.decide("deployed", {**costs, name: meter.deployed(network).to_json()})
+            cost = Cost.from_json(costs[name])
             networks.append((self._trained(trained[name], "finalist", trial.architecture, cost), network))
         winner = max(networks, key=lambda pair: (pair[0].within_budget, pair[0].validation_accuracy))[0]
         return winner.name, networks
@@ -433,9 +445,7 @@ class SearchRun:
             network.load_state_dict(training.weights)
             cost = meter.deployed(network)
             row = self._trained(training, "reference", None, cost)
-            accuracy = score(
-                network, self.data.test, self.data, get_metric(self.request.metric), memory_format=memory_format
-            )
+            accuracy = score(network, self.data.test, self.data, get_metric("accuracy"), memory_format=memory_format)
             rows.append(replace(row, test_accuracy=accuracy))
         return rows
 
@@ -484,9 +494,20 @@ class SearchRun:
             proxy_epochs=evaluator.epochs if isinstance(evaluator, ProxyTraining) else None,
             accelerator=self.accelerator,
         )
-        write_json(folder / RESULT, result.to_json())
         write_report(result, trials, folder / REPORT)
+        write_json(folder / RESULT, result.to_json())  # the last: where it is, the run is finished
         return SearchResult(folder, result, tuple(trials), network)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch in this process to one thread: exporting beside the workers is five times slower with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def objects_or_mnas(objects: Objects, request: SearchRequest) -> SearchSpace:
@@ -515,10 +536,26 @@ def sample_space(
         space,
         task,
         request.budget,
-        meter.candidate,
+        meter.sample,
         scale=request.width is None,
         seed=request.seed,
         on_sample=on_sample,
+    )
+
+
+def scaled_to(space: SearchSpace, settings: dict[str, Any]) -> SearchSpace:
+    """The step of the space's own ladder that has these settings.
+
+    Raises:
+        RunError: There is none: the space is not the one that the run was begun with.
+    """
+    step: SearchSpace | None = space
+    while step is not None:
+        if step.settings() == settings:
+            return step
+        step = getattr(step, "smaller", lambda: None)()
+    raise RunError(
+        f"space {space.name!r} never has the settings {settings} of the run; pass the space it was begun with"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from archfit._version import __version__
 from archfit.architecture import SearchSpace, Task, space_size
 from archfit.catalogue import get_reference
 from archfit.cost import Budget, Cost, parse_bytes, parse_count, parse_latency_ms, parse_seconds
-from archfit.data import load_data
+from archfit.data import BUILTIN, load_data
 from archfit.deploy import NETWORK, load_weights
 from archfit.deploy import predict as predict_file
 from archfit.device import LocalDevice, measure_cost, measure_file
@@ -34,19 +34,23 @@ from archfit.pipeline.search import (
     SearchRun,
     keep_data,
     objects_or_mnas,
+    one_thread,
     proxy_epochs_for,
     read_data,
     sample_space,
+    scaled_to,
     typical_architecture,
     untimed_final_epochs,
 )
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import read_result, write_report
+from archfit.report.record import RunResult
 from archfit.reward import Reward
 from archfit.spaces import MnasSpace
 from archfit.study.limits import Limits
+from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run
-from archfit.study.storage import close_study, open_study, records, storage_errors
+from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
 from archfit.training import check_accelerator, probe_memory_format, proxy_recipe
 
 
@@ -172,6 +176,9 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     """
     check_accelerator(request.accelerator)
     objects_or_mnas(objects, request)
+    if request.dataset not in (*BUILTIN, CUSTOM) and Path(request.dataset).expanduser().exists():
+        # So that a resume finds it from another folder.
+        request = replace(request, dataset=str(Path(request.dataset).expanduser().resolve()))
     if out is not None:
         RunFolder.check_free(out)
     if dataset is not None:
@@ -185,7 +192,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
             keep_data(data, folder)
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
-        if not (folder / STUDY).exists():
+        if not holds_trials(folder / STUDY):
             run.discard()  # it never got as far as its first trial
         run.close()
 
@@ -216,8 +223,13 @@ def resume(
         request = SearchRequest.from_json(run.request)
         objects = Objects(space, sampler, reward, evaluator)
         if (folder / RESULT).is_file() and (folder / NETWORK).is_file():
-            watch.note(f"{folder} is finished already; nothing is left to do")
-            return load(folder, space=space)
+            try:
+                result = load(folder, space=space)
+            except RunError as error:
+                watch.note(f"what is not whole is written anew: {error}")
+            else:
+                watch.note(f"{folder} is finished already; nothing is left to do")
+                return result
         data = read_data(request, folder, watch)
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
@@ -232,17 +244,19 @@ def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResul
         space: Where the search was given one from Python, the same again.
     """
     folder = Path(folder)
-    record = read_result(folder)
-    trials = _trials(folder)
+    record, trials = recorded(folder)
     architecture = record.winner.architecture
     assert architecture is not None
-    if space is None:
-        if record.space["name"] != "mnas":
-            raise RunError(
-                f"the run's space {record.space['name']!r} came from Python; load it there: "
-                f"archfit.load({str(folder)!r}, space=...)"
-            )
-        space = MnasSpace.from_settings(record.space["settings"])
+    settings = record.space["settings"]
+    if space is not None:
+        space = scaled_to(space, settings)
+    elif record.space["name"] == "mnas":
+        space = MnasSpace.from_settings(settings)
+    else:
+        raise RunError(
+            f"the run's space {record.space['name']!r} came from Python; load it there: "
+            f"archfit.load({str(folder)!r}, space=...)"
+        )
     data = record.dataset
     task = Task(data["channels"], data["image_size"], len(data["classes"]))
     with torch.random.fork_rng(devices=()):
@@ -254,11 +268,16 @@ def report(folder: str | Path) -> Path:
     """Writes a finished run's page anew and returns its path."""
     folder = Path(folder)
     read_run(folder)
-    write_report(read_result(folder), _trials(folder), folder / REPORT)
+    write_report(*recorded(folder), folder / REPORT)
     return folder / REPORT
 
 
-def _trials(folder: Path) -> list[Any]:
+def recorded(folder: Path) -> tuple[RunResult, list[TrialRecord]]:
+    """What a finished run says of itself, and its trials; the network is not needed for it."""
+    return read_result(folder), _trials(folder)
+
+
+def _trials(folder: Path) -> list[TrialRecord]:
     path = folder / STUDY
     if not path.is_file():
         raise RunError(f"{folder} has no {STUDY}; it is not a whole run")
@@ -290,7 +309,7 @@ def measure(
 
     Args:
         target: `.onnx` file, run folder, or a name as "mnasnet-a1".
-        runtime: "onnxruntime" or "torch" (only for names and runs).
+        runtime: "onnxruntime" or "torch" (only for names).
         threads: Of the runtime.
         image_size: For names: pixels.
         classes: For names: logits.
@@ -383,7 +402,8 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
         quiet=nullcontext,
         version=__version__,
     )
-    fitted = sample_space(space, request, data.task, meter, watch)
+    with one_thread():
+        fitted = sample_space(space, request, data.task, meter, watch)
     watch.step("timing a training step")
     typical = typical_architecture(fitted.space, data.task, request.seed)
     probe = probe_memory_format(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from archfit.cost import Budget
@@ -34,6 +35,10 @@ class TrainingStatus:
 class Watch(Protocol):
     """Shows progress; every method may be called often and must be quick."""
 
+    def started(self, folder: Path) -> None:
+        """The run has a folder now; it can be resumed from there once it has a trial."""
+        ...
+
     def note(self, text: str) -> None:
         """One line worth keeping: a decision, a skipped image, a lost worker."""
         ...
@@ -53,6 +58,9 @@ class Watch(Protocol):
 
 class Silent:
     """Shows nothing: the default in Python."""
+
+    def started(self, folder: Path) -> None:
+        del folder
 
     def note(self, text: str) -> None:
         del text

@@ -38,7 +38,8 @@ def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise RunError(
-            f"the report cannot be written to {path} ({error}); make room or choose another folder"
+            f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
+            f"archfit resume {path.parent}"
         ) from error
 
 

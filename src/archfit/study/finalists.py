@@ -60,7 +60,7 @@ def train_in_full(
     metric: str,
     folder: Path,
     on_progress: Callable[[dict[str, dict[str, Any]]], None],
-) -> dict[str, FullTraining]:
+) -> tuple[dict[str, FullTraining], dict[str, str]]:
     """Trains each network in a worker of its own; what ended before is read back, what was cut off goes on.
 
     Args:
@@ -73,6 +73,9 @@ def train_in_full(
         metric: Of the validation score.
         folder: Takes a folder per network with its checkpoint.
         on_progress: Called with name -> the fields of `Progress`, about twice a second.
+
+    Returns:
+        The trainings by name, and the reasons of those that failed.
 
     Raises:
         ArchfitError: Every training failed; the last reason.
@@ -107,7 +110,7 @@ def train_in_full(
         on_progress(dict(state))
     if not done and failures:
         raise ArchfitError(f"no full training succeeded; the last reason: {list(failures.values())[-1]}")
-    return {name: done[name] for name in names if name in done}
+    return {name: done[name] for name in names if name in done}, failures
 
 
 def _train(

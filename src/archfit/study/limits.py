@@ -44,9 +44,13 @@ class Limits:
 
 
 def trials_since_best(trials: Sequence[TrialRecord]) -> int:
-    """Trained trials after the one with the best reward, repeats left out."""
-    trained = [t for t in trials if t.state == "complete" and t.reward is not None and t.repeat_of is None]
-    if not trained:
-        return 0
-    rewards = [t.reward for t in trained]
-    return len(trained) - 1 - rewards.index(max(rewards))  # type: ignore[type-var]
+    """Trials after the trained one with the best reward; all of them if none was trained. Repeats are left out.
+
+    Args:
+        trials: That ended, in the order they did.
+    """
+    counted = [t for t in trials if t.state in ("complete", "pruned") and t.repeat_of is None]
+    rewards = [t.reward if t.state == "complete" and t.reward is not None else float("-inf") for t in counted]
+    if not rewards or max(rewards) == float("-inf"):
+        return len(counted)
+    return len(counted) - 1 - rewards.index(max(rewards))

@@ -16,6 +16,7 @@ from archfit.errors import RunError
 SCHEMA = 1
 _RUN = "run.json"
 _LOCK = "run.lock"
+_PARTS = ("archfit_version", "created", "request", "decisions", "seconds")
 
 
 class RunFolder:
@@ -44,7 +45,8 @@ class RunFolder:
             if path.exists():
                 hint = f"go on with it by: archfit resume {path}" if (path / _RUN).is_file() else "choose another --out"
                 raise RunError(f"output folder {path} exists already; {hint}") from None
-            raise RunError(f"output folder {path} cannot be made ({error.strerror}); choose another --out") from None
+            where = f"{error.filename}: {error.strerror}"
+            raise RunError(f"output folder {path} cannot be made ({where}); choose another --out") from None
         content = {
             "schema": SCHEMA,
             "archfit_version": version,
@@ -53,12 +55,20 @@ class RunFolder:
             "decisions": {},
             "seconds": {"search": 0.0, "train": 0.0},
         }
-        run = cls(path, content, _take_lock(path))
+        try:
+            run = cls(path, content, _take_lock(path))
+        except RunError:
+            path.rmdir()
+            raise
         try:
             run._write()
-        except RunError:
+        except RunError as error:
             run.discard()
-            raise
+            cause = error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else error
+            raise RunError(
+                f"output folder {path} cannot be written ({reason}); free some space or choose another --out"
+            ) from None
         return run
 
     @staticmethod
@@ -135,6 +145,8 @@ def read_run(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
         schema = content["schema"]
+        if schema == SCHEMA and (lacking := [name for name in _PARTS if name not in content]):
+            raise ValueError(f"it lacks {', '.join(lacking)}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file} cannot be read ({error}); the run cannot be resumed, start a new one") from None
     if schema != SCHEMA:

@@ -284,7 +284,9 @@ class TrialSearch:
         limits = self._setup.limits
         if limits.trials is not None and self._proposed >= limits.trials:
             return f"{limits.trials} trials"
-        if limits.search_seconds is not None and self.elapsed + self._typical_seconds() / 2 > limits.search_seconds:
+        # However short the time, every worker gets a candidate: a search without one has nothing to deliver.
+        late = limits.search_seconds is not None and self.elapsed + self._typical_seconds() / 2 > limits.search_seconds
+        if late and self._proposed >= self._pool.size:
             return f"the search's half of {limits.seconds:g} s"
         ended = sorted(
             (r for r in self._records.values() if r.finished_s is not None), key=lambda r: r.finished_s or 0.0

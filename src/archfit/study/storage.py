@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,10 @@ def open_study(path: Path, sampler: BaseSampler | None = None) -> optuna.Study:
             storage=storage, sampler=sampler, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
         )
     except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, RuntimeError) as error:
-        raise RunError(f"{path} cannot be opened as a study ({_cause(error)})") from error
+        raise RunError(
+            f"{path} cannot be opened as a study ({_cause(error)}); free some space or mend its permissions, or "
+            "restore it; else start a new run"
+        ) from error
 
 
 def _write_ahead(storage: RDBStorage) -> None:
@@ -64,6 +67,17 @@ def _write_ahead(storage: RDBStorage) -> None:
 
     event.listen(storage.engine, "connect", on_connect)
     storage.engine.dispose()
+
+
+def holds_trials(path: Path) -> bool:
+    """Whether the study at `path` has a trial; a file that cannot be read for now may have some."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM trials)").fetchone()[0])
+    except sqlite3.Error as error:
+        return "no such table" not in str(error)
 
 
 def close_study(study: optuna.Study) -> None:

@@ -10,7 +10,7 @@ from archfit.training.fit import (
     score,
 )
 from archfit.training.metrics import METRICS, chance_level, confusion_matrix, get_metric, per_class
-from archfit.training.probe import Probe, probe_memory_format
+from archfit.training.probe import Probe, probe_memory_format, training_rate
 from archfit.training.recipes import Recipe, final_recipe, proxy_recipe
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "probe_memory_format",
     "proxy_recipe",
     "score",
+    "training_rate",
 ]
