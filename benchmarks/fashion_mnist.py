@@ -105,7 +105,7 @@ def main() -> None:
         "searched": {"latency_ms": winner.cost.latency.p50_ms, "params": winner.cost.params, "madds": winner.cost.madds}
     }
     for name in RIVALS:
-        width, cost, build = widest_within(name, data.task, meter.deployed, args.latency)
+        width, cost, build = widest_within(name, data.task, meter.exported, args.latency)
         assert cost.latency is not None
         jobs[name] = build
         table[name] = {

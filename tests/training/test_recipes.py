@@ -33,8 +33,8 @@ def test_images_seen() -> None:
     assert Recipe(0.001).images(100) == 1  # at least one
 
 
-def test_batch_size_leaves_a_thousand_steps() -> None:
-    sizes = [batch_size_for(images) for images in (128_000, 127_999, 64_000, 63_999, 1)]
+def test_batch_size_grows_with_the_training() -> None:
+    sizes = [batch_size_for(images) for images in (2_000_000, 1_999_999, 64_000, 63_999, 1)]
     assert sizes == [128, 64, 64, 32, 32]
 
 

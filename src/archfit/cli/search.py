@@ -51,6 +51,12 @@ def search(
     train_images: Annotated[
         int | None, typer.Option(help="Train on a class-balanced part of so many images.", show_default=False)
     ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Mirrored images keep their label. [default: by the dataset]", show_default=False
+        ),
+    ] = None,
     space: Annotated[str, typer.Option(help="Search space: mnas.")] = "mnas",
     width: Annotated[
         float | None, typer.Option(help="Width multiplier of the space. [default: by the budget]", show_default=False)
@@ -108,6 +114,7 @@ def search(
         limits=Limits(trials, parse_seconds(time) if time is not None else None, patience),
         image_size=image_size,
         train_images=train_images,
+        flip=flip,
         space=space,
         width=width,
         searched_blocks=_numbers(searched_blocks),

@@ -99,12 +99,16 @@ def evaluation_batches(
     split: Split,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    batch_size: int = 500,
+    batch_size: int = 64,
     *,
     memory_format: torch.memory_format = torch.contiguous_format,
     max_images: int | None = None,
 ) -> Batches:
-    """Every image once, as stored and in order; see `Batches` for the arguments."""
+    """Every image once, as stored and in order; see `Batches` for the arguments.
+
+    The batches are small enough for activations to stay in the processor's cache: inference on 28-pixel images was
+    1.3 to 3.8 times as fast in batches of 64 as of 500, one thread.
+    """
     return Batches(split, mean, std, batch_size, memory_format=memory_format, max_images=max_images)
 
 

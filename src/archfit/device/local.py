@@ -86,6 +86,8 @@ class LocalDevice:
         """What `measure` is computed from: the rounds, and the anchor's reference in ms."""
         if threads < 1:
             raise InputError(f"threads is {threads}; an inference needs at least 1")
+        if threads > (cores := os.cpu_count() or 1):
+            raise InputError(f"threads is {threads}; this machine has {cores} cores, use at most that many")
         engine = get_runtime(runtime)
         candidate = engine.load(model, module, threads)
         anchor = self._anchor(runtime, threads)

@@ -70,16 +70,7 @@ class CostMeter:
         return self._measure(self._quick, space, architecture, effort="quick")
 
     def _measure(self, device: Device, space: SearchSpace, architecture: Architecture, **key_parts: str) -> Cost:
-        key = cache_key(
-            architecture=architecture.to_json(),
-            space=space.settings(),
-            task=asdict(self._data.task),
-            runtime=device.runtime_label(self._runtime),
-            threads=self._threads,
-            batch=1,
-            machine=device.fingerprint(),
-            **key_parts,
-        )
+        key = self._key(device, space, architecture, **key_parts)
         if (known := self._cache.get(key)) is not None:
             return known
         return measure_cost(
@@ -94,7 +85,28 @@ class CostMeter:
             stop_if=lambda cost: over_limit(self._budget, cost, self._prune_above) is not None,
         )
 
-    def deployed(self, network: nn.Module) -> Cost:
+    def _key(self, device: Device, space: SearchSpace, architecture: Architecture, **parts: str) -> str:
+        return cache_key(
+            architecture=architecture.to_json(),
+            space=space.settings(),
+            task=asdict(self._data.task),
+            runtime=device.runtime_label(self._runtime),
+            threads=self._threads,
+            batch=1,
+            machine=device.fingerprint(),
+            **parts,
+        )
+
+    def deployed(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """Cost of an architecture in the form in which it would be deployed, from the cache if it is there."""
+        key = self._key(self._device, space, architecture, form="deployed")
+        if (known := self._cache.get(key)) is not None:
+            return known
+        cost = self.exported(build_seeded(space, architecture, self._data))
+        self._cache.put(key, cost)
+        return cost
+
+    def exported(self, network: nn.Module) -> Cost:
         """Cost of a network exported with its preprocessing, measured anew."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"

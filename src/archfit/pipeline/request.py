@@ -36,6 +36,7 @@ class SearchRequest:
         limits: When to stop.
         image_size: Pixels, or None for the dataset's own.
         train_images: Of the training split, or None for all.
+        flip: Whether a mirrored image keeps its label; None is what is known of the dataset.
         space: Name of the search space.
         width: Multiplier of the space; None scales it to the budget.
         searched_blocks: Which blocks vary, from 1; None for all.
@@ -61,6 +62,7 @@ class SearchRequest:
     limits: Limits = field(default_factory=Limits)
     image_size: int | None = None
     train_images: int | None = None
+    flip: bool | None = None
     space: str = "mnas"
     width: float | None = None
     searched_blocks: tuple[int, ...] | None = None
@@ -164,8 +166,12 @@ class SearchRequest:
             value = getattr(self, entry.name)
             if entry.name in ("dataset", "budget", "limits") or value in (entry.default, CUSTOM):
                 continue
+            flag = entry.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+                continue
             shown = ",".join(str(part) for part in value) if isinstance(value, tuple) else f"{value}"
-            words += [f"--{entry.name.replace('_', '-')}", shown]
+            words += [f"--{flag}", shown]
         line = shlex.join(words)
         return f"{line}  # from Python, with its own {', '.join(self.custom)}" if self.custom else line
 

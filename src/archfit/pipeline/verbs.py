@@ -17,7 +17,7 @@ from archfit._version import __version__
 from archfit.architecture import SearchSpace, Task, space_size
 from archfit.catalogue import get_reference
 from archfit.cost import Budget, Cost, parse_bytes, parse_count, parse_latency_ms, parse_seconds
-from archfit.data import BUILTIN, load_data
+from archfit.data import BUILTIN
 from archfit.deploy import NETWORK, load_weights
 from archfit.deploy import predict as predict_file
 from archfit.device import LocalDevice, measure_cost, measure_file
@@ -69,6 +69,7 @@ def search(
     searched_blocks: Sequence[int] | None = None,
     image_size: int | None = None,
     train_images: int | None = None,
+    flip: bool | None = None,
     sampler: str | BaseSampler = "auto",
     evaluator: str | Evaluator = "proxy",
     reward: str | Reward = "absolute",
@@ -105,6 +106,7 @@ def search(
         searched_blocks: Which of the seven blocks vary, from 1; None for all.
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
+        flip: Whether a mirrored image keeps its label; None is no for digits, yes for photographs.
         sampler: Name, or an Optuna sampler.
         evaluator: "proxy", or an object of your own (see `archfit.Evaluator`).
         reward: "absolute", "soft", "hard", or a function of accuracy and cost ratios.
@@ -142,6 +144,7 @@ def search(
         limits=Limits(trials, parse_seconds(time) if time is not None else None, patience),
         image_size=image_size,
         train_images=train_images,
+        flip=flip,
         space=space if isinstance(space, str) else CUSTOM,
         width=width,
         searched_blocks=tuple(searched_blocks) if searched_blocks is not None else None,
@@ -181,10 +184,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
         request = replace(request, dataset=str(Path(request.dataset).expanduser().resolve()))
     if out is not None:
         RunFolder.check_free(out)
-    if dataset is not None:
-        data = load_data(dataset, image_size=request.image_size, train_images=request.train_images, seed=request.seed)
-    else:
-        data = read_data(request, None, watch)
+    data = read_data(request, watch, given=dataset)
     folder = out if out is not None else _new_folder(request)
     run = RunFolder.create(folder, request.to_json(), __version__)
     try:
@@ -230,7 +230,7 @@ def resume(
             else:
                 watch.note(f"{folder} is finished already; nothing is left to do")
                 return result
-        data = read_data(request, folder, watch)
+        data = read_data(request, watch, run=folder)
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
         run.close()
@@ -389,7 +389,7 @@ class Estimate:
 def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
     """Samples the space and times a training step; writes nothing but the cost cache."""
     watch = watch or Silent()
-    data = read_data(request, None, watch)
+    data = read_data(request, watch)
     accelerator = check_accelerator(request.accelerator)
     space = objects_or_mnas(Objects(), request)
     meter = CostMeter(

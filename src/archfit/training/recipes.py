@@ -48,15 +48,17 @@ class Recipe:
 
 
 def batch_size_for(images: float) -> int:
-    """The largest power of two from 32 to 128 that still gives a thousand steps.
+    """32 up to 64,000 images, 64 up to two million, then 128.
 
     A short training is starved of steps: 50,000 images of CIFAR-10 in batches of 32 tested 8 points higher than in
-    batches of 128.
+    batches of 128. On a CPU larger ones gain no speed either: their activations outgrow the cache.
 
     Args:
         images: Seen in the whole training.
     """
-    return next((size for size in (128, 64) if images >= size * 1000), 32)
+    if images >= 2e6:
+        return 128
+    return 64 if images >= 64_000 else 32
 
 
 def augmentation_for(data: ImageData, epochs: float) -> Augmentation:
