@@ -119,7 +119,9 @@ def open_network(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own types, one per status code
-        raise DeviceError(f"{path} cannot be run by ONNX Runtime ({str(error).splitlines()[0]})") from None
+        raise DeviceError(
+            f"{path} cannot be run by ONNX Runtime ({str(error).splitlines()[0]}); give the network.onnx of a run"
+        ) from None
 
 
 def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[TestResult, Parity]:
@@ -210,10 +212,14 @@ def predict(path: Path, image: Path) -> tuple[list[tuple[str, float]], tuple[int
         DataError: The picture cannot be read.
     """
     session = open_network(path)
-    given = session.get_inputs()[0]
+    inputs = session.get_inputs()
     metadata: dict[str, Any] = session.get_modelmeta().custom_metadata_map
-    if given.type != "tensor(uint8)" or "classes" not in metadata:
-        raise DeviceError(f"{path} is not a network that archfit exported; it takes {given.type} {given.shape}")
+    if [given.type for given in inputs] != ["tensor(uint8)"] or "classes" not in metadata:
+        takes = ", ".join(f"{given.type} {given.shape}" for given in inputs) or "nothing"
+        raise DeviceError(
+            f"{path} is not a network that archfit exported (it takes {takes}); give the network.onnx of a run"
+        )
+    given = inputs[0]
     names = json.loads(metadata["classes"])
     _, size, _, channels = given.shape
     try:

@@ -26,11 +26,13 @@ def measure_file(path: Path, device: Device, *, runtime: str, threads: int = 1, 
         DeviceError: The file is missing or no network that the runtime takes.
     """
     model = _with_batch_of_one(_read(path))
+    # First, because the runtime knows best what is wrong with a file.
+    latency = device.measure(model, None, runtime=runtime, threads=threads, quiet=quiet)
     return Cost(
         params=sum(math.prod(weight.dims) for weight in parse_model(model).graph.initializer),
         madds=_madds(model),
         memory_bytes=peak_activation_bytes(model) + weights_bytes(model),
-        latency=device.measure(model, None, runtime=runtime, threads=threads, quiet=quiet),
+        latency=latency,
         file_bytes=path.stat().st_size,
     )
 

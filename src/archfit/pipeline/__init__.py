@@ -1,12 +1,11 @@
 """The user's verbs: from inputs to a run folder."""
 
+from archfit.pipeline.estimate import Estimate, dry_run
 from archfit.pipeline.outcome import Best, SearchResult
+from archfit.pipeline.plan import Objects
 from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.search import Objects
 from archfit.pipeline.verbs import (
-    Estimate,
     Measured,
-    dry_run,
     load,
     make_budget,
     measure,

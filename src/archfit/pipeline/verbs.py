@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from optuna.samplers import BaseSampler
 
 from archfit._version import __version__
-from archfit.architecture import SearchSpace, Task, space_size
+from archfit.architecture import SearchSpace, Task
 from archfit.catalogue import get_reference
 from archfit.cost import Budget, Cost, parse_bytes, parse_count, parse_latency_ms, parse_seconds
 from archfit.data import BUILTIN
@@ -23,25 +22,16 @@ from archfit.deploy import predict as predict_file
 from archfit.device import LocalDevice, measure_cost, measure_file
 from archfit.errors import DeviceError, InputError, RunError
 from archfit.evaluators import Evaluator
-from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult
-from archfit.pipeline.request import CUSTOM, SearchRequest
-from archfit.pipeline.search import (
-    REPORT,
-    RESULT,
-    STUDY,
+from archfit.pipeline.plan import (
     Objects,
-    SearchRun,
     keep_data,
     objects_or_mnas,
-    one_thread,
-    proxy_epochs_for,
     read_data,
-    sample_space,
     scaled_to,
-    typical_architecture,
-    untimed_final_epochs,
 )
+from archfit.pipeline.request import CUSTOM, SearchRequest
+from archfit.pipeline.search import REPORT, RESULT, STUDY, SearchRun
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import read_result, write_report
 from archfit.report.record import RunResult
@@ -51,7 +41,7 @@ from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run
 from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
-from archfit.training import check_accelerator, probe_memory_format, proxy_recipe
+from archfit.training import check_accelerator
 
 
 def search(
@@ -317,8 +307,9 @@ def measure(
     Raises:
         ArchfitError: There is no such file or name, or the runtime cannot execute it.
     """
-    if threads < 1:
-        raise InputError(f"threads is {threads}; it must be at least 1")
+    for name, value in (("threads", threads), ("image_size", image_size), ("classes", classes)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
     path = Path(target)
     device = LocalDevice()
     if path.is_dir():
@@ -326,11 +317,14 @@ def measure(
         path = path / NETWORK
         if not path.is_file():
             raise RunError(f"{path.parent} has no {NETWORK} yet; go on with: archfit resume {path.parent}")
-    if path.suffix == ".onnx":
-        if not path.is_file():
-            raise DeviceError(f"there is no file {path}; give an ONNX file, a run folder or a network's name")
-        cost = measure_file(path, device, runtime=runtime, threads=threads)
+    if path.is_file():
+        try:
+            cost = measure_file(path, device, runtime=runtime, threads=threads)
+        except DeviceError as error:
+            raise DeviceError(f"{path}: {error}") from error
         return Measured(str(path), cost)
+    if path.suffix == ".onnx":
+        raise DeviceError(f"there is no file {path}; give an ONNX file, a run folder or a network's name")
     reference = get_reference(str(target))
     task = Task(3, image_size, classes)
     with torch.random.fork_rng(devices=()):
@@ -355,87 +349,6 @@ def predict(target: str | Path, picture: str | Path) -> list[tuple[str, float]]:
         raise RunError(f"there is no network {path}; give the folder of a finished run or an ONNX file")
     answers, _ = predict_file(path, Path(picture))
     return answers
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a search would meet, before it is begun.
-
-    Attributes:
-        space: Name and number of points.
-        scaled: What would be scaled down for the budget, or None.
-        costs: Of random members.
-        share: Of them, within budget.
-        images_per_second: Trained by one worker, for a typical member.
-        seconds_per_trial: Proxy training and measuring by one worker.
-        trials: That a search within its limits would make.
-        seconds: That it would take, or None where only patience limits it.
-        proxy_epochs: Of each candidate.
-        notes: On the data.
-    """
-
-    space: str
-    scaled: str | None
-    costs: tuple[Cost, ...]
-    share: float
-    images_per_second: float
-    seconds_per_trial: float
-    trials: int | None
-    seconds: float | None
-    proxy_epochs: float
-    notes: tuple[str, ...]
-
-
-def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
-    """Samples the space and times a training step; writes nothing but the cost cache."""
-    watch = watch or Silent()
-    data = read_data(request, watch)
-    accelerator = check_accelerator(request.accelerator)
-    space = objects_or_mnas(Objects(), request)
-    meter = CostMeter(
-        LocalDevice(),
-        runtime=request.runtime,
-        threads=request.threads,
-        data=data,
-        budget=Budget(),
-        prune_above=request.prune_above,
-        quiet=nullcontext,
-        version=__version__,
-    )
-    with one_thread():
-        fitted = sample_space(space, request, data.task, meter, watch)
-    watch.step("timing a training step")
-    typical = typical_architecture(fitted.space, data.task, request.seed)
-    probe = probe_memory_format(
-        lambda: build_seeded(fitted.space, typical, data),
-        data.task,
-        accelerator=accelerator,
-        batch_size=proxy_recipe(data, 1).batch_size,
-    )
-    limits = request.limits.with_default()
-    workers = request.worker_count
-    epochs = proxy_epochs_for(request, len(data.train), limits, probe.images_per_second, spent=0.0)
-    per_trial = epochs * len(data.train) / probe.images_per_second + 1.0
-    trials, seconds = limits.trials, limits.seconds
-    if seconds is not None:
-        possible = max(1, int(seconds / 2 * workers / per_trial))
-        trials = min(trials, possible) if trials is not None else possible
-    elif trials is not None:
-        final = request.final_epochs or untimed_final_epochs(len(data.train))
-        rounds = -(-request.finalists // workers)
-        seconds = trials * per_trial / workers + rounds * final * len(data.train) / probe.images_per_second
-    return Estimate(
-        space=f"{fitted.space.name}, {space_size(fitted.space):.3g} points",
-        scaled=fitted.note,
-        costs=fitted.costs,
-        share=fitted.share,
-        images_per_second=probe.images_per_second,
-        seconds_per_trial=per_trial,
-        trials=trials,
-        seconds=seconds,
-        proxy_epochs=epochs,
-        notes=data.notes,
-    )
 
 
 def make_budget(

@@ -1,0 +1,238 @@
+"""After the search: finalists and references trained in full, by one recipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from archfit.architecture import Architecture, SearchSpace, Task
+from archfit.catalogue import get_reference
+from archfit.cost import Cost
+from archfit.data import ImageData
+from archfit.errors import BudgetError
+from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.pipeline.plan import untimed_final_epochs
+from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.watch import TrainingStatus, Watch
+from archfit.report.record import TrainedNetwork
+from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full
+from archfit.study.limits import Limits
+from archfit.study.record import TrialRecord
+from archfit.study.run_folder import RunFolder
+from archfit.study.workers import WorkerPool
+from archfit.training import final_recipe, get_metric, proxy_recipe, score, training_rate
+
+_DEPLOY_SECONDS = 12.0
+_MARGIN = 0.99
+"""A measurement repeats within 1 %: what is nearer to its bound could be past it the next time."""
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The full trainings of one run; what an earlier session decided or trained is read back.
+
+    Attributes:
+        run: Its folder.
+        request: What was asked.
+        limits: With the default where nothing was limited.
+        data: With its test split, which only references are scored on here.
+        space: That was searched.
+        meter: Measures networks as they would be deployed.
+        pool: Trains them.
+        accelerator: Where.
+        memory_format: Of the tensors.
+        watch: Is told how far it is.
+    """
+
+    run: RunFolder
+    request: SearchRequest
+    limits: Limits
+    data: ImageData
+    space: SearchSpace
+    meter: CostMeter
+    pool: WorkerPool
+    accelerator: str
+    memory_format: str
+    watch: Watch
+
+    def choose(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """The best trials whose deployed form, measured anew, holds the budget."""
+        by_number = {trial.number: trial for trial in trials}
+        if (stored := self.run.decision("finalists")) is not None:
+            return [by_number[number] for number in stored]
+        ranked = rank(trials)
+        if not ranked:
+            raise BudgetError(self._nothing_within(trials))
+        chosen: list[TrialRecord] = []
+        for trial in ranked[: 4 * self.request.finalists + 4]:
+            assert trial.architecture is not None
+            self.watch.step(f"measuring trial {trial.number} as it would be deployed")
+            cost = self.meter.deployed(self.space, trial.architecture)
+            if max(self.request.budget.ratios(cost).values(), default=0) <= _MARGIN:
+                chosen.append(trial)
+            else:
+                self.watch.note(f"trial {trial.number} is no finalist: deployed, it is past the budget ({shown(cost)})")
+            if len(chosen) == self.request.finalists:
+                break
+        if not chosen:
+            # Within budget as candidates, just past it as files: the best is delivered, and marked as past it.
+            chosen = ranked[:1]
+        self.run.decide("finalists", [trial.number for trial in chosen])
+        return chosen
+
+    def _nothing_within(self, trials: Sequence[TrialRecord]) -> str:
+        trained = [t for t in trials if t.state == "complete"]
+        failed = [t for t in trials if t.state == "failed"]
+        if failed and not trained:
+            return f"no trial could be trained; the last reason: {failed[-1].reason}"
+        costs = [t.cost for t in trials if t.cost is not None]
+        nearest = min(costs, key=lambda cost: max(self.request.budget.ratios(cost).values(), default=0), default=None)
+        found = f"; the nearest one has {shown(nearest)}" if nearest else ""
+        return (
+            f"no network within the budget ({self.request.budget}) was found in {len(trials)} trials{found}; "
+            "raise the budget, lower --width or --image-size, or search longer"
+        )
+
+    def train(self, finalists: Sequence[TrialRecord]) -> dict[str, FullTraining]:
+        """Trains all of them by the same recipe; a training that fails is noted and left out."""
+        epochs = self.run.decision("final_epochs")
+        if epochs is None:
+            epochs = self.run.decide("final_epochs", self._epochs(finalists))
+        networks: dict[str, Callable[[], nn.Module]] = {
+            f"trial {trial.number}": partial(_build, self.space, trial.architecture, self.data.task)
+            for trial in finalists
+        }
+        return self._full("finalists", networks, epochs)
+
+    def _epochs(self, finalists: Sequence[TrialRecord]) -> int:
+        """As asked; else as many as the time allows, by the speed of the slowest finalist's proxy training."""
+        if self.request.final_epochs is not None:
+            return self.request.final_epochs
+        images = len(self.data.train)
+        if self.limits.seconds is None:
+            return untimed_final_epochs(images)
+        spent = sum(self.run.seconds.values())
+        left = self.limits.seconds - spent - _DEPLOY_SECONDS
+        proxy_epochs = self.run.decision("proxy_epochs")
+        slowest = max(finalists, key=lambda trial: trial.seconds_train)
+        architecture = slowest.architecture
+        assert architecture is not None
+
+        def rate(batch_size: int) -> float:
+            return training_rate(
+                lambda: build_seeded(self.space, architecture, self.data),
+                self.data.task,
+                memory_format=self.memory_format,
+                accelerator=self.accelerator,
+                batch_size=batch_size,
+            )
+
+        if proxy_epochs is None or slowest.seconds_train == 0:  # the user's own evaluator need not train
+            workers_rate = 0.7 * rate(128)
+        else:
+            # What a worker reached with its neighbours at work, times what the larger batches bring.
+            proxy, final = proxy_recipe(self.data, proxy_epochs).batch_size, final_recipe(self.data, 10).batch_size
+            workers_rate = proxy_epochs * images / slowest.seconds_train * rate(final) / rate(proxy)
+        # Validation after each epoch and the average of weights cost a little beside the proxies' training.
+        return affordable_epochs(left, 0.9 * workers_rate, self.data, len(finalists), self.request.worker_count)
+
+    def _full(
+        self,
+        title: str,
+        networks: dict[str, Callable[[], nn.Module]],
+        epochs: int,
+    ) -> dict[str, FullTraining]:
+        start = time.monotonic()
+
+        def on_progress(state: dict[str, dict[str, Any]]) -> None:
+            self.run.tick("train")
+            self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
+
+        self.watch.step(f"training {len(networks)} {title} for {epochs} epochs")
+        trained, failures = train_in_full(
+            networks,
+            final_recipe(self.data, epochs),
+            self.pool,
+            seed=self.request.seed,
+            accelerator=self.accelerator,
+            memory_format=self.memory_format,
+            metric=self.request.metric,
+            folder=self.run.path / "training",
+            on_progress=on_progress,
+        )
+        for name, reason in failures.items():
+            self.watch.note(f"{name} could not be trained in full: {reason}")
+        self.run.tick("train", at_least=0)
+        return trained
+
+    def rank(
+        self, finalists: Sequence[TrialRecord], trained: dict[str, FullTraining]
+    ) -> list[tuple[TrainedNetwork, nn.Module]]:
+        """The winner first: the best on validation among those whose deployed form held the budget."""
+        networks = []
+        for trial in finalists:
+            name = f"trial {trial.number}"
+            if name not in trained:
+                continue
+            assert trial.architecture is not None
+            network = self.space.build(trial.architecture, self.data.task)
+            network.load_state_dict(trained[name].weights)
+            cost = self.meter.deployed(self.space, trial.architecture)
+            networks.append((self._trained(trained[name], "finalist", trial.architecture, cost), network))
+        return sorted(networks, key=lambda pair: (not pair[0].within_budget, -pair[0].validation_accuracy))
+
+    def _trained(
+        self, training: FullTraining, role: str, architecture: Architecture | None, cost: Cost
+    ) -> TrainedNetwork:
+        return TrainedNetwork(
+            name=training.name,
+            role=role,
+            architecture=architecture,
+            cost=cost,
+            within_budget=self.request.budget.holds(cost),
+            validation_accuracy=training.validation_accuracy,
+            test_accuracy=None,
+            epochs=training.epochs,
+            seconds_train=training.seconds,
+            curve=training.curve,
+        )
+
+    def references(self, finalists: dict[str, FullTraining]) -> list[TrainedNetwork]:
+        """Catalogue networks by the finalists' recipe and epochs; they take extra time, after the limit."""
+        if not self.request.references or self.data.test is None:
+            return []
+        epochs = next(iter(finalists.values())).epochs
+        builders: dict[str, Callable[[], nn.Module]] = {
+            name: partial(_build_reference, name, self.data.task) for name in self.request.references
+        }
+        trained = self._full("references", builders, epochs)
+        rows = []
+        for name, training in trained.items():
+            network = _build_reference(name, self.data.task)
+            network.load_state_dict(training.weights)
+            row = self._trained(training, "reference", None, self.meter.exported(network))
+            accuracy = score(
+                network, self.data.test, self.data, get_metric("accuracy"), memory_format=self.memory_format
+            )
+            rows.append(replace(row, test_accuracy=accuracy))
+        return rows
+
+
+def shown(cost: Cost) -> str:
+    """A cost in a few words."""
+    latency = f"{cost.latency.p50_ms:.3g} ms, " if cost.latency else ""
+    return f"{latency}{cost.params:,} parameters"
+
+
+def _build(space: SearchSpace, architecture: Architecture | None, task: Task) -> nn.Module:
+    assert architecture is not None
+    return space.build(architecture, task)
+
+
+def _build_reference(name: str, task: Task) -> nn.Module:
+    return get_reference(name).build(task)

@@ -1,0 +1,163 @@
+"""What a search decides before its first trial: data, space, and how long each candidate is trained."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.samplers import BaseSampler
+
+from archfit.architecture import Architecture, SearchSpace, Task, random_architecture
+from archfit.cost import count_madds
+from archfit.data import ImageData, load_arrays, load_data, save_arrays
+from archfit.errors import RunError
+from archfit.evaluators import Evaluator
+from archfit.pipeline.meter import CostMeter
+from archfit.pipeline.request import CUSTOM, SearchRequest
+from archfit.pipeline.watch import Watch
+from archfit.reward import Reward
+from archfit.spaces import MnasSpace
+from archfit.study.fitting import Fitted, fit_space
+from archfit.study.limits import Limits
+
+TRIALS_WANTED = 48
+_MOST_PROXY_EPOCHS = 5.0
+_DATA = "data"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Parts that a user passed from Python in place of a name; None where the request names one."""
+
+    space: SearchSpace | None = None
+    sampler: BaseSampler | None = None
+    reward: Reward | None = None
+    evaluator: Evaluator | None = None
+
+
+def read_data(request: SearchRequest, watch: Watch, *, given: Any = None, run: Path | None = None) -> ImageData:
+    """The dataset of a request.
+
+    Args:
+        request: Names it, its size and its part.
+        watch: Is told how far the reading is.
+        given: The dataset itself, where it comes from Python.
+        run: Folder of a run that kept a dataset from Python.
+    """
+    if request.dataset == CUSTOM and given is None:
+        if run is None or not (run / _DATA).is_dir():
+            raise RunError("the dataset was given from Python and was not kept; pass it to archfit.search again")
+        return load_arrays(run / _DATA)
+    watch.step("reading the dataset" if given is not None else f"reading {request.dataset}")
+    data = load_data(
+        request.dataset if given is None else given,
+        image_size=request.image_size,
+        train_images=request.train_images,
+        seed=request.seed,
+        progress=watch.step,
+    )
+    return data if request.flip is None else replace(data, flip=request.flip)
+
+
+def keep_data(data: ImageData, run: Path) -> None:
+    """Keeps a dataset that was given from Python, for the resume."""
+    save_arrays(data, run / _DATA)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch in this process to one thread: exporting beside the workers is five times slower with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def objects_or_mnas(objects: Objects, request: SearchRequest) -> SearchSpace:
+    """The space given from Python, or the named one at the width asked for."""
+    if objects.space is not None:
+        return objects.space
+    return MnasSpace(width=request.width or 1.0, searched_blocks=request.searched_blocks)
+
+
+def sample_space(
+    space: SearchSpace,
+    request: SearchRequest,
+    task: Task,
+    meter: CostMeter,
+    watch: Watch,
+    tick: Callable[[], None] = lambda: None,
+) -> Fitted:
+    """Random members of the space against the budget; it is scaled down first where the user left that open."""
+
+    def on_sample(label: str, count: int, fits: int) -> None:
+        tick()
+        scaled = f" ({label})" if label else ""
+        watch.step(f"sampling the space{scaled}: {fits} of {count} networks within budget")
+
+    return fit_space(
+        space,
+        task,
+        request.budget,
+        meter.sample,
+        scale=request.width is None,
+        seed=request.seed,
+        on_sample=on_sample,
+    )
+
+
+def scaled_to(space: SearchSpace, settings: dict[str, Any]) -> SearchSpace:
+    """The step of the space's own ladder that has these settings.
+
+    Raises:
+        RunError: There is none: the space is not the one that the run was begun with.
+    """
+    step: SearchSpace | None = space
+    while step is not None:
+        if step.settings() == settings:
+            return step
+        step = getattr(step, "smaller", lambda: None)()
+    raise RunError(
+        f"space {space.name!r} never has the settings {settings} of the run; pass the space it was begun with"
+    )
+
+
+def typical_architecture(space: SearchSpace, task: Task, seed: int) -> Architecture:
+    """Of nine random members the one with the median multiply-adds."""
+    rng = random.Random(seed)
+    members = [space.canonical(random_architecture(space, rng), task) for _ in range(9)]
+    with torch.random.fork_rng(devices=()):
+        members.sort(key=lambda member: count_madds(space.build(member, task), task))
+    return members[4]
+
+
+def proxy_epochs_for(request: SearchRequest, images: int, limits: Limits, rate: float, *, spent: float) -> float:
+    """As asked; else a few, so few that a search under a time limit still sees about 48 candidates.
+
+    Args:
+        request: May ask for a number.
+        images: In the training split.
+        limits: Of the search.
+        rate: Images per second that one worker trains.
+        spent: Seconds of the search's half that are gone already.
+    """
+    if request.proxy_epochs is not None:
+        return request.proxy_epochs
+    if limits.search_seconds is None:
+        return _MOST_PROXY_EPOCHS
+    left = max(1.0, limits.search_seconds - spent)
+    trials = min(TRIALS_WANTED, limits.trials or TRIALS_WANTED)
+    affordable = left * request.worker_count * rate / trials
+    return float(f"{min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images):.2g}")
+
+
+def untimed_final_epochs(images: int) -> int:
+    """Epochs of full training where no time is set: about 1.5 million images, from 20 to 100 epochs."""
+    return max(20, min(100, round(1.5e6 / images)))
