@@ -98,7 +98,7 @@ def test_npz_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ARCHFIT_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     data = load_data("fashion-mnist", download=False)
-    assert (data.name, data.classes[9], data.flip) == ("fashion-mnist", "9", True)
+    assert (data.name, data.classes[9], data.flip) == ("fashion-mnist", "Ankle boot", True)
 
 
 def test_real_mnist_statistics(real_data: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from archfit.architecture import Task
-from archfit.training import probe_memory_format
+from archfit.training import probe_memory_format, training_rate
 
 TASK = Task(channels=3, image_size=8, classes=4)
 
@@ -46,3 +46,17 @@ def test_no_time_still_gives_an_answer() -> None:
     probe = probe_memory_format(lambda: _Slow(None, steps), TASK, batch_size=4, seconds=0.0)
     assert len(steps) == 4
     assert probe.images_per_second > 0
+
+
+def test_training_rate_grows_when_the_network_shrinks() -> None:
+    task = Task(1, 16, 3)
+
+    def network(width: int) -> nn.Module:
+        layers = [nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+
+    def rate(width: int) -> float:
+        return training_rate(lambda: network(width), task, memory_format="channels_last", batch_size=16, seconds=0.2)
+
+    # 64 times the channels are about 4,096 times the multiply-adds of the second convolution.
+    assert rate(2) > 3 * rate(128)

@@ -41,10 +41,22 @@ class _Published:
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 _IDX = "the four *-ubyte.gz files, unpacked,"
 _PUBLISHED = {
     "mnist": _Published("MNIST", "MNIST/raw", _IDX, False, tuple("0123456789")),
-    "fashion-mnist": _Published("FashionMNIST", "FashionMNIST/raw", _IDX, True),
+    "fashion-mnist": _Published("FashionMNIST", "FashionMNIST/raw", _IDX, True, _FASHION),
     "cifar10": _Published("CIFAR10", "", "cifar-10-python.tar.gz, unpacked,", True, _CIFAR10),
     "cifar100": _Published("CIFAR100", "", "cifar-100-python.tar.gz, unpacked,", True),
 }

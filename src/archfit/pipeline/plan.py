@@ -124,9 +124,7 @@ def scaled_to(space: SearchSpace, settings: dict[str, Any]) -> SearchSpace:
         if step.settings() == settings:
             return step
         step = getattr(step, "smaller", lambda: None)()
-    raise RunError(
-        f"space {space.name!r} never has the settings {settings} of the run; pass the space it was begun with"
-    )
+    raise RunError(f"space {space.name!r} never has the run's settings {settings}; pass the space it was begun with")
 
 
 def typical_architecture(space: SearchSpace, task: Task, seed: int) -> Architecture:

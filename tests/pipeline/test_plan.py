@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from archfit.architecture import Task
+from archfit.errors import RunError
+from archfit.pipeline import SearchRequest
+from archfit.pipeline.plan import one_thread, proxy_epochs_for, scaled_to, typical_architecture, untimed_final_epochs
+from archfit.spaces import MnasSpace
+from archfit.study.limits import Limits
+
+
+def _epochs(request: SearchRequest, *, images: int = 10_000, rate: float = 400.0, spent: float = 0.0) -> float:
+    return proxy_epochs_for(request, images, request.limits, rate, spent=spent)
+
+
+def test_proxy_epochs_share_out_the_search_half_of_the_time() -> None:
+    request = SearchRequest("digits", limits=Limits(seconds=1200.0), workers=2)
+    # Half of 1200 s is 600 s; 2 workers x 400 images/s x 600 s = 480,000 images for 48 trials: 10,000 each, one epoch.
+    assert _epochs(request) == 1.0
+    # 240 s gone already: 360 s give 288,000 images, 6,000 each.
+    assert _epochs(request, spent=240.0) == 0.6
+
+
+def test_fewer_trials_get_longer_training() -> None:
+    request = SearchRequest("digits", limits=Limits(trials=24, seconds=1200.0), workers=2)
+    assert _epochs(request) == 2.0
+
+
+def test_proxy_epochs_have_a_floor_of_500_images_and_a_ceiling_of_5_epochs() -> None:
+    short = SearchRequest("digits", limits=Limits(seconds=2.0), workers=1)
+    assert _epochs(short) == 0.05  # 500 of 10,000 images
+    long = SearchRequest("digits", limits=Limits(seconds=1e6), workers=1)
+    assert _epochs(long) == 5.0
+
+
+def test_proxy_epochs_without_a_time_limit_or_as_asked() -> None:
+    assert _epochs(SearchRequest("digits", limits=Limits(trials=3))) == 5.0
+    assert _epochs(SearchRequest("digits", limits=Limits(seconds=60.0), proxy_epochs=0.25)) == 0.25
+
+
+def test_final_epochs_without_a_time_limit() -> None:
+    # 1.5 million images: 1.5e6 / 50,000 = 30; between 20 and 100.
+    assert [untimed_final_epochs(images) for images in (50_000, 1_000_000, 1_000)] == [30, 20, 100]
+
+
+def test_a_scaled_space_is_found_again_on_its_own_ladder() -> None:
+    first = MnasSpace()
+    step = first.smaller()
+    assert step is not None
+    third = step.smaller()
+    assert third is not None
+    assert scaled_to(first, third.settings()) == third
+    with pytest.raises(RunError, match="never has the run's settings"):
+        scaled_to(third, first.settings())
+
+
+def test_the_typical_architecture_repeats_and_leaves_the_global_generator_alone() -> None:
+    space, task = MnasSpace(width=0.18), Task(1, 8, 10)
+    before = torch.random.get_rng_state()
+    first = typical_architecture(space, task, seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert first == typical_architecture(space, task, seed=3)
+
+
+def test_one_thread_restores_the_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
