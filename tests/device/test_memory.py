@@ -117,3 +117,20 @@ def test_free_dimensions_are_refused() -> None:
 def test_bytes_that_are_no_model_are_refused() -> None:
     with pytest.raises(DeviceError, match="no ONNX model"):
         weights_bytes(b"\xff\xffnot a model")
+
+
+class _Shuffle(nn.Module):
+    """Channels interleaved by groups of two, with sizes read off the tensor as many networks do."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        count, channels, height, width = images.shape
+        grouped = images.view(count, 2, channels // 2, height, width).transpose(1, 2)
+        return grouped.reshape(count, channels, height, width).mean((2, 3))
+
+
+def test_sizes_read_off_a_tensor_are_known() -> None:
+    task = Task(channels=4, image_size=8, classes=4)
+    model = export_candidate(nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), _Shuffle()), task)
+    # Input 4 * 8 * 8 = 256 floats with the convolution's output 6 * 64 = 384: 640 floats. The transposition then holds
+    # its input and output, 2 * 384 = 768 floats of 4 bytes; the views take none.
+    assert peak_activation_bytes(model) == 768 * 4

@@ -106,9 +106,20 @@ def parse_model(model: bytes) -> onnx.ModelProto:
 def inferred_graph(model: bytes) -> onnx.GraphProto:
     """The graph of a serialised model with all shapes that can be known.
 
-    What is computed from constants alone (the tracing exporter computes the amounts of a padding so) is folded first.
+    What is computed from constants or from known shapes alone is folded first: the tracing exporter computes the
+    amounts of a padding so, and whatever a module derives from `x.shape`.
     """
     proto = parse_model(model)
+    while True:
+        _fold_constants(proto)
+        del proto.graph.value_info[:]  # the exporter wrote unknown dimensions there
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        if not _fold_shapes(proto, inferred.graph):
+            return inferred.graph
+
+
+def _fold_constants(proto: onnx.ModelProto) -> None:
+    """Replaces nodes whose inputs are all constant by their values, in place."""
     graph = proto.graph
     values = {weight.name: weight for weight in graph.initializer}
     kept = []
@@ -123,8 +134,28 @@ def inferred_graph(model: bytes) -> onnx.GraphProto:
             graph.initializer.append(values[name])
     del graph.node[:]
     graph.node.extend(kept)
-    del graph.value_info[:]  # the exporter wrote unknown dimensions there
-    return onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+
+
+def _fold_shapes(proto: onnx.ModelProto, inferred: onnx.GraphProto) -> bool:
+    """Replaces `Shape` of tensors whose shape is known by its value, in place; says whether there were any."""
+    known = {}
+    for value in (*inferred.input, *inferred.value_info):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            known[value.name] = np.array([dim.dim_value for dim in dims], dtype=np.int64)
+    graph = proto.graph
+    kept = []
+    for node in graph.node:
+        if node.op_type != "Shape" or node.input[0] not in known:
+            kept.append(node)
+            continue
+        span = {attribute.name: attribute.i for attribute in node.attribute}
+        value = known[node.input[0]][span.get("start") : span.get("end")]
+        graph.initializer.append(onnx.numpy_helper.from_array(value, node.output[0]))
+    folded = len(kept) < len(graph.node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return folded
 
 
 def _opset(proto: onnx.ModelProto) -> int:
