@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,6 +34,36 @@ def one_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A search that the command line ran to its end.
+
+    Attributes:
+        folder: Of the run.
+        stdout: What the command printed.
+        stderr: Its progress.
+    """
+
+    folder: Path
+    stdout: str
+    stderr: str
+
+    def copy(self, folder: Path) -> Path:
+        """The run in a place of its own, to be damaged."""
+        return Path(shutil.copytree(self.folder, folder))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, one_thread: None) -> Finished:
+    """The smallest search there is, about 20 seconds: many tests share it, none may change its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    options = "--latency 5ms --trials 3 --proxy-epochs 0.3 --final-epochs 2 --width 0.18 --workers 1 --finalists 1"
+    command = [sys.executable, "-m", "archfit", "search", "digits", *options.split(), "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return Finished(folder, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")

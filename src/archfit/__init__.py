@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archfit.data import ImageData, load_data
     from archfit.errors import ArchfitError
     from archfit.evaluators import Evaluator, ProxyTraining
-    from archfit.pipeline import SearchResult, load, measure, predict, report, resume, search
+    from archfit.pipeline import SearchResult, load, measure, predict, resume, search
     from archfit.spaces import MnasSpace, Skeleton
 
 _HOMES = {
@@ -39,7 +39,6 @@ _HOMES = {
     "load_data": "data",
     "measure": "pipeline",
     "predict": "pipeline",
-    "report": "pipeline",
     "resume": "pipeline",
     "search": "pipeline",
 }
@@ -64,7 +63,6 @@ __all__ = [
     "load_data",
     "measure",
     "predict",
-    "report",
     "resume",
     "search",
 ]

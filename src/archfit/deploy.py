@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +72,8 @@ def write_network(
         }
         write_json(folder / ARCHITECTURE, content)
         files.append(ARCHITECTURE)
-        source: Callable[..., str] | None = getattr(space, "source", None)
-        if source is not None:
+        source = getattr(space, "source", None)
+        if callable(source):
             text = source(architecture, data.task, mean=data.mean, std=data.std, class_names=data.classes)
             _write(folder / SOURCE, text.encode())
             files.append(SOURCE)

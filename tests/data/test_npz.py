@@ -91,7 +91,7 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) 
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "empty file"), (b"not a zip", "cannot be read"), (b"PK\3\4x", "cannot be read")]
+    ("content", "message"), [(b"", "empty file"), (b"not a zip", "is no .npz file"), (b"PK\3\4x", "cannot be read")]
 )
 def test_broken_files(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.npz"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,9 +86,9 @@ def _broken() -> Callable[[], nn.Module]:
 
 def _train(
     networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path
-) -> tuple[dict[str, FullTraining], list[dict[str, dict[str, Any]]]]:
+) -> tuple[dict[str, FullTraining], dict[str, str], list[dict[str, dict[str, Any]]]]:
     told: list[dict[str, dict[str, Any]]] = []
-    trained = train_in_full(
+    trained, failures = train_in_full(
         networks,
         RECIPE,
         pool,
@@ -97,13 +99,14 @@ def _train(
         folder=folder,
         on_progress=told.append,
     )
-    return trained, told
+    return trained, failures, told
 
 
 def test_networks_are_trained_and_read_back(tmp_path: Path, one_worker: WorkerPool) -> None:
     networks = {"trial 2": _builder(8), "broken": _broken(), "timm:other/one": _builder(3)}
-    trained, told = _train(networks, one_worker, tmp_path)
+    trained, failures, told = _train(networks, one_worker, tmp_path)
     assert list(trained) == ["trial 2", "timm:other/one"]
+    assert failures == {"broken": "ValueError: it cannot be built"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["timm-other-one", "trial-2"]
     for name, training in trained.items():
         assert training.name == name
@@ -117,18 +120,38 @@ def test_networks_are_trained_and_read_back(tmp_path: Path, one_worker: WorkerPo
     # 32 images in steps of 8: 4 steps in each of 4 epochs.
     assert (last["step"], last["steps"], last["epoch"], last["epochs"]) == (16, 16, 4, 4)
 
-    again, _ = _train(networks, one_worker, tmp_path)
+    again, _, _ = _train(networks, one_worker, tmp_path)
     for name, training in trained.items():
         assert again[name].curve == training.curve
         assert all(torch.equal(again[name].weights[key], value) for key, value in training.weights.items())
 
 
 def test_a_training_repeats_exactly(tmp_path: Path, one_worker: WorkerPool) -> None:
-    one, _ = _train({"a": _builder(4)}, one_worker, tmp_path / "one")
+    one, _, _ = _train({"a": _builder(4)}, one_worker, tmp_path / "one")
     # The name and what else is trained make no difference.
-    other, _ = _train({"b": _builder(2), "c": _builder(4)}, one_worker, tmp_path / "other")
+    other, _, _ = _train({"b": _builder(2), "c": _builder(4)}, one_worker, tmp_path / "other")
     assert other["c"].curve == one["a"].curve
     assert all(torch.equal(other["c"].weights[key], value) for key, value in one["a"].weights.items())
+
+
+def _deadly(marker: Path, times: int) -> Callable[[], nn.Module]:
+    network = _builder(3)  # a name of this module would be looked up in the worker, which cannot import it
+
+    def build() -> nn.Module:
+        deaths = len(list(marker.parent.glob(f"{marker.name}*")))
+        if deaths < times:
+            marker.with_name(f"{marker.name}{deaths}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return network()
+
+    return build
+
+
+def test_a_training_whose_process_dies_goes_on_once(tmp_path: Path, one_worker: WorkerPool) -> None:
+    networks = {"once": _deadly(tmp_path / "once", 1), "twice": _deadly(tmp_path / "twice", 2)}
+    trained, failures, _ = _train(networks, one_worker, tmp_path / "training")
+    assert list(trained) == ["once"]
+    assert failures == {"twice": "killed by SIGKILL"}
 
 
 def test_nothing_trained(tmp_path: Path, one_worker: WorkerPool) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from archfit.architecture import Architecture, Choice, SearchSpace, Task
 from archfit.cost import Budget, Cost, Latency
 from archfit.errors import BudgetError
-from archfit.study.fitting import Fitted, cheapest, fit_space, settled
+from archfit.study.fitting import ABOUT_HALF, Fitted, cheapest, fit_space, settled
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ def test_half_of_the_scaled_space_fits() -> None:
     fitted, _ = _fit(ToySpace(), Budget(params=toy_params(2, 2)), seed=1)
     again, _ = _fit(ToySpace(), Budget(params=toy_params(2, 2)), seed=1)
     assert fitted == again  # a function of the seed
-    assert 0.5 <= fitted.share == sum(cost.params <= toy_params(2, 2) for cost in fitted.costs) / len(fitted.costs)
+    assert (
+        ABOUT_HALF <= fitted.share == sum(cost.params <= toy_params(2, 2) for cost in fitted.costs) / len(fitted.costs)
+    )
     space = fitted.space
     assert isinstance(space, ToySpace)
     assert 2 <= len(space.widths) < 6

@@ -15,17 +15,17 @@ from archfit.catalogue import get_reference
 from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.errors import BudgetError
-from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full
+from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full, training_rates
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool
-from archfit.training import final_recipe, get_metric, proxy_recipe, score, training_rate
+from archfit.training import final_recipe, get_metric, score
 
 _DEPLOY_SECONDS = 12.0
 _MARGIN = 0.99
@@ -100,46 +100,35 @@ class Finals:
 
     def train(self, finalists: Sequence[TrialRecord]) -> dict[str, FullTraining]:
         """Trains all of them by the same recipe; a training that fails is noted and left out."""
-        epochs = self.run.decision("final_epochs")
-        if epochs is None:
-            epochs = self.run.decide("final_epochs", self._epochs(finalists))
         networks: dict[str, Callable[[], nn.Module]] = {
             f"trial {trial.number}": partial(_build, self.space, trial.architecture, self.data.task)
             for trial in finalists
         }
+        epochs = self.run.decision("final_epochs")
+        if epochs is None:
+            epochs = self.run.decide("final_epochs", self._epochs(networks))
         return self._full("finalists", networks, epochs)
 
-    def _epochs(self, finalists: Sequence[TrialRecord]) -> int:
-        """As asked; else as many as the time allows, by the speed of the slowest finalist's proxy training."""
+    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> int:
+        """As asked; else as many as the time allows, by the speed at which the networks train beside each other."""
         if self.request.final_epochs is not None:
             return self.request.final_epochs
-        images = len(self.data.train)
         if self.limits.seconds is None:
-            return untimed_final_epochs(images)
-        spent = sum(self.run.seconds.values())
-        left = self.limits.seconds - spent - _DEPLOY_SECONDS
-        proxy_epochs = self.run.decision("proxy_epochs")
-        slowest = max(finalists, key=lambda trial: trial.seconds_train)
-        architecture = slowest.architecture
-        assert architecture is not None
-
-        def rate(batch_size: int) -> float:
-            return training_rate(
-                lambda: build_seeded(self.space, architecture, self.data),
-                self.data.task,
-                memory_format=self.memory_format,
-                accelerator=self.accelerator,
-                batch_size=batch_size,
-            )
-
-        if proxy_epochs is None or slowest.seconds_train == 0:  # the user's own evaluator need not train
-            workers_rate = 0.7 * rate(128)
-        else:
-            # What a worker reached with its neighbours at work, times what the larger batches bring.
-            proxy, final = proxy_recipe(self.data, proxy_epochs).batch_size, final_recipe(self.data, 10).batch_size
-            workers_rate = proxy_epochs * images / slowest.seconds_train * rate(final) / rate(proxy)
-        # Validation after each epoch and the average of weights cost a little beside the proxies' training.
-        return affordable_epochs(left, 0.9 * workers_rate, self.data, len(finalists), self.request.worker_count)
+            return untimed_final_epochs(len(self.data.train))
+        self.watch.step("timing training steps of the finalists")
+        rates = training_rates(
+            networks,
+            self.data.task,
+            self.pool,
+            batch_size=final_recipe(self.data, 10).batch_size,
+            accelerator=self.accelerator,
+            memory_format=self.memory_format,
+        )
+        self.run.tick("train", at_least=0)
+        left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
+        # Augmentation, validation after each epoch and the average of weights take their part beside the steps.
+        rate = 0.85 * min(rates.values(), default=1.0)
+        return affordable_epochs(left, rate, self.data, len(networks), self.request.worker_count)
 
     def _full(
         self,

@@ -208,7 +208,7 @@ def time_spent(trials: Sequence[TrialRecord], search_seconds: float, workers: in
 
 def _layers(space: SearchSpace, architecture: Architecture | None, data: ImageData) -> tuple[Layer, ...]:
     rows = getattr(space, "layers", None)
-    if rows is None or architecture is None:
+    if not callable(rows) or architecture is None:
         return ()
     return tuple(Layer(**asdict(row)) for row in rows(architecture, data.task))
 

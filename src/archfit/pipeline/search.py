@@ -88,6 +88,9 @@ class SearchRun:
     def execute(self) -> SearchResult:
         """Runs what is left to run, and returns the result."""
         watch = self.watch
+        study = self.run.path / STUDY
+        if self.run.decision("stopped") is not None and not holds_trials(study):
+            raise RunError(f"{study} has lost the trials of a search that had ended; restore it, or start a new run")
         watch.started(self.run.path)
         for note in self.data.notes:
             watch.note(note)
@@ -104,8 +107,6 @@ class SearchRun:
             memory_format, rate = self._probe(space)
         evaluator = self._evaluator(space, memory_format, rate)
         path = self.run.path / STUDY
-        if self.run.decision("stopped") is not None and not holds_trials(path):
-            raise RunError(f"{path} has lost the trials of a search that had ended; restore it, or start a new run")
         with storage_errors(path):
             study = open_study(path, self._sampler(space, rate))
             try:

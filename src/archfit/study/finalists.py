@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from archfit.architecture import Task
 from archfit.data import ImageData
 from archfit.errors import ArchfitError
 from archfit.study.record import TrialRecord
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
-from archfit.training import Recipe, fit
+from archfit.training import Recipe, fit, training_rate
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def train_in_full(
 ) -> tuple[dict[str, FullTraining], dict[str, str]]:
     """Trains each network in a worker of its own; what ended before is read back, what was cut off goes on.
 
+    A training whose process died, of too little memory perhaps, goes on once more; one that raised does not.
+
     Args:
         networks: Name -> what builds it, picklable.
         recipe: The same for all.
@@ -86,6 +89,7 @@ def train_in_full(
     done: dict[str, FullTraining] = {}
     failures: dict[str, str] = {}
     running: set[int] = set()
+    again: set[int] = set()
     while waiting or running:
         while waiting and pool.free:
             key = waiting.pop(0)
@@ -105,11 +109,17 @@ def train_in_full(
             running.discard(event.key)
             if event.kind == "done":
                 done[name] = event.value
+            elif event.kind == "lost" and event.key not in again:
+                again.add(event.key)
+                waiting.append(event.key)  # it goes on from its last epoch
             else:
                 failures[name] = str(event.value)
         on_progress(dict(state))
     if not done and failures:
-        raise ArchfitError(f"no full training succeeded; the last reason: {list(failures.values())[-1]}")
+        raise ArchfitError(
+            f"no full training succeeded; the last reason: {list(failures.values())[-1]}; try again with: "
+            f"archfit resume {folder.parent}"
+        )
     return {name: done[name] for name in names if name in done}, failures
 
 
@@ -140,6 +150,52 @@ def _train(
     )
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     return FullTraining(name, weights, training.curve, len(training.curve), training.seconds)
+
+
+def training_rates(
+    networks: Mapping[str, Callable[[], nn.Module]],
+    task: Task,
+    pool: WorkerPool,
+    *,
+    batch_size: int,
+    accelerator: str,
+    memory_format: str,
+) -> dict[str, float]:
+    """Images per second that each network trains at while the others train beside it; one that fails is left out.
+
+    Args:
+        networks: Name -> what builds it, picklable.
+        task: Of all of them.
+        pool: Where they will be trained; no job may run in it.
+        batch_size: Images per step.
+        accelerator: Where to train.
+        memory_format: Of the tensors.
+    """
+    names = list(networks)
+    waiting = list(range(len(names)))
+    rates: dict[str, float] = {}
+    while waiting or pool.busy:
+        while waiting and pool.free:
+            key = waiting.pop(0)
+            pool.submit(key, partial(_rate, networks[names[key]], task, batch_size, accelerator, memory_format))
+        for event in pool.events(0.5):
+            if event.kind == "done":
+                rates[names[event.key]] = event.value
+    return rates
+
+
+def _rate(
+    build: Callable[[], nn.Module],
+    task: Task,
+    batch_size: int,
+    accelerator: str,
+    memory_format: str,
+    context: WorkerContext,
+    report: Callable[[Any], None],
+) -> float:
+    return training_rate(
+        build, task, memory_format=memory_format, batch_size=batch_size, accelerator=accelerator, seconds=5.0
+    )
 
 
 def affordable_epochs(
