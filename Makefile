@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
 # The main job, on the dataset that comes with scikit-learn.
-DEMO := search digits --latency 0.2ms --trials 40 --workers 2
+DEMO := search digits --latency 0.2ms --time 100s
 
 .PHONY: help demo test check format
 .NOTPARALLEL:
