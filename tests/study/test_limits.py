@@ -47,7 +47,7 @@ def test_the_search_has_half_of_the_time() -> None:
 def test_trials_since_the_best() -> None:
     assert trials_since_best([]) == 0
     assert trials_since_best([_trial(0, 0.5)]) == 0
-    # The best is number 1; 3 and 5 came after it. A pruned, a failed and a repeated one were not trained.
+    # The best is number 1; 2, 3 and 5 came after it. A failed and a repeated one do not count.
     trials = [
         _trial(0, 0.5),
         _trial(1, 0.7),
@@ -57,5 +57,5 @@ def test_trials_since_the_best() -> None:
         _trial(5, 0.6),
         _trial(6, 0.7, repeat_of=1),
     ]
-    assert trials_since_best(trials) == 2
+    assert trials_since_best(trials) == 3
     assert trials_since_best([*trials, _trial(7, 0.71)]) == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, Group
@@ -28,7 +30,11 @@ _LOG_SECONDS = 15.0
 
 
 class LiveWatch:
-    """Live lines on a terminal; elsewhere one plain line now and then."""
+    """Live lines on a terminal; elsewhere one plain line now and then.
+
+    While it is entered, Ctrl-C is remembered as well as raised: Python drops a `KeyboardInterrupt` that comes up in a
+    finaliser or a callback from C, so the next line of progress raises it again.
+    """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -37,8 +43,12 @@ class LiveWatch:
         self._logged = 0.0
         self._told: set[int] = set()
         self._folder: Path | None = None
+        self._interrupted = False
+        self._handler: Any = None
 
     def __enter__(self) -> LiveWatch:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -46,6 +56,12 @@ class LiveWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def close(self) -> None:
         """Ends the live lines, so that something else can be printed."""
@@ -110,6 +126,8 @@ class LiveWatch:
         self._show(Group(Text(head), bar, *(Text(line) for line in lines)), "; ".join([head, *lines]), slow=True)
 
     def _show(self, live: Text | Group, plain: str, *, slow: bool = False) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._live is not None:
             self._live.update(live)
         elif not self.console.is_terminal and time.monotonic() - self._logged > (_LOG_SECONDS if slow else 2.0):
