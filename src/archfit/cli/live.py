@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -104,7 +103,7 @@ class LiveWatch:
         self._show(
             Group(
                 Text(head),
-                ProgressBar(total=1.0, completed=share, width=60),
+                _bar(share),
                 Text(best),
                 Text(now, style="dim"),
             ),
@@ -122,7 +121,7 @@ class LiveWatch:
             shown = f", validation {percent(accuracy)}" if accuracy is not None else ""
             epoch = min(progress["epochs"], progress["epoch"] + 1)
             lines.append(f"{name}  epoch {epoch} of {progress['epochs']}{shown}")
-        bar = ProgressBar(total=1.0, completed=share, width=60)
+        bar = _bar(share)
         self._show(Group(Text(head), bar, *(Text(line) for line in lines)), "; ".join([head, *lines]), slow=True)
 
     def _show(self, live: Text | Group, plain: str, *, slow: bool = False) -> None:
@@ -133,6 +132,12 @@ class LiveWatch:
         elif not self.console.is_terminal and time.monotonic() - self._logged > (_LOG_SECONDS if slow else 2.0):
             self._logged = time.monotonic()
             self.console.print(Text(plain), soft_wrap=True)
+
+
+def _bar(share: float, width: int = 60) -> Text:
+    """A line that is as full as the work; Rich's own bar ends without a new line inside a group."""
+    done = round(min(1.0, max(0.0, share)) * width)
+    return Text.assemble(("━" * done, "green"), ("━" * (width - done), "dim"))
 
 
 def _left(status: SearchStatus) -> tuple[float, str]:
