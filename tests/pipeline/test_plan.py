@@ -6,9 +6,10 @@ import torch
 from archfit.architecture import Task
 from archfit.errors import RunError
 from archfit.pipeline import SearchRequest
-from archfit.pipeline.plan import one_thread, proxy_epochs_for, scaled_to, typical_architecture, untimed_final_epochs
+from archfit.pipeline.plan import proxy_epochs_for, scaled_to, typical_architecture, untimed_final_epochs
 from archfit.spaces import MnasSpace
 from archfit.study.limits import Limits
+from archfit.training import one_thread
 
 
 def _epochs(request: SearchRequest, *, images: int = 10_000, rate: float = 400.0, spent: float = 0.0) -> float:

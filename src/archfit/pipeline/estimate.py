@@ -13,7 +13,6 @@ from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.plan import (
     Objects,
     objects_or_mnas,
-    one_thread,
     proxy_epochs_for,
     read_data,
     sample_space,
@@ -22,7 +21,7 @@ from archfit.pipeline.plan import (
 )
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import Silent, Watch
-from archfit.training import check_accelerator, probe_memory_format, proxy_recipe
+from archfit.training import check_accelerator, one_thread, probe_memory_format, proxy_recipe
 
 
 @dataclass(frozen=True)

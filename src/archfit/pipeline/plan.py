@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,17 +66,6 @@ def read_data(request: SearchRequest, watch: Watch, *, given: Any = None, run: P
 def keep_data(data: ImageData, run: Path) -> None:
     """Keeps a dataset that was given from Python, for the resume."""
     save_arrays(data, run / _DATA)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keeps torch in this process to one thread: exporting beside the workers is five times slower with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def objects_or_mnas(objects: Objects, request: SearchRequest) -> SearchSpace:

@@ -24,7 +24,6 @@ from archfit.pipeline.plan import (
     TRIALS_WANTED,
     Objects,
     objects_or_mnas,
-    one_thread,
     proxy_epochs_for,
     sample_space,
     scaled_to,
@@ -44,6 +43,7 @@ from archfit.study.workers import WorkerPool
 from archfit.training import (
     chance_level,
     check_accelerator,
+    one_thread,
     probe_memory_format,
     proxy_recipe,
 )
@@ -97,6 +97,7 @@ class SearchRun:
         first = objects_or_mnas(self.objects, self.request)
         context = partial(WorkerContext, self.data.without_test())
         log = self.run.path / "workers.log"
+        # Exporting beside the workers is five times slower with more torch threads than one.
         with WorkerPool(context, self.request.worker_count, log=log) as pool, one_thread():
             pool.warm_up()
             meter = self._meter(pool)
@@ -105,10 +106,10 @@ class SearchRun:
     def _search_and_train(self, space: SearchSpace, meter: CostMeter, pool: WorkerPool) -> SearchResult:
         with pool.paused():  # workers that start up would slow the probe down
             memory_format, rate = self._probe(space)
-        evaluator = self._evaluator(space, memory_format, rate)
+        evaluator = self._evaluator(memory_format, rate)
         path = self.run.path / STUDY
         with storage_errors(path):
-            study = open_study(path, self._sampler(space, rate))
+            study = open_study(path, self._sampler(space))
             try:
                 stopped = self._search(study, space, meter, pool, evaluator)
                 trials = records(study)
@@ -180,7 +181,7 @@ class SearchRun:
             self.run.tick("search", at_least=0)
         return stored["memory_format"], stored["images_per_second"]
 
-    def _evaluator(self, space: SearchSpace, memory_format: str, rate: float) -> Evaluator:
+    def _evaluator(self, memory_format: str, rate: float) -> Evaluator:
         if self.objects.evaluator is not None:
             return self.objects.evaluator
         epochs = self.run.decision("proxy_epochs")
@@ -192,7 +193,7 @@ class SearchRun:
             self.watch.note(f"each candidate is trained for {epochs:g} epochs ({images:,} images) before it is scored")
         return ProxyTraining(epochs, self.request.metric, self.accelerator, memory_format)
 
-    def _sampler(self, space: SearchSpace, rate: float) -> BaseSampler:
+    def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
             return self.objects.sampler
         task = self.task

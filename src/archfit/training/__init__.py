@@ -10,7 +10,7 @@ from archfit.training.fit import (
     score,
 )
 from archfit.training.metrics import METRICS, chance_level, confusion_matrix, get_metric, per_class
-from archfit.training.probe import Probe, probe_memory_format, training_rate
+from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
 from archfit.training.recipes import Recipe, final_recipe, proxy_recipe
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "final_recipe",
     "fit",
     "get_metric",
+    "one_thread",
     "per_class",
     "predict_logits",
     "probe_memory_format",

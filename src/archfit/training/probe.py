@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -44,15 +45,10 @@ def probe_memory_format(
         batch_size: Images per step.
         seconds: For both formats together; at least two steps of each are made.
     """
-    device = torch.device(check_accelerator(accelerator))
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, task.channels, task.image_size, task.image_size, generator=generator).to(device)
-    labels = torch.randint(task.classes, (batch_size,), generator=generator).to(device)
+    images, labels = _random_batch(task, batch_size, accelerator)
     best: dict[str, float] = {}
     steps = {name: _step(build(), images, labels, name) for name in MEMORY_FORMATS}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         deadline = time.monotonic() + seconds
         turns = 0
         while turns < 2 or time.monotonic() < deadline:
@@ -63,8 +59,6 @@ def probe_memory_format(
                 if turns > 0:  # the first step allocates
                     best[name] = min(best.get(name, elapsed), elapsed)
             turns += 1
-    finally:
-        torch.set_num_threads(threads)
     speedup = best["contiguous"] / best["channels_last"]
     memory_format = "channels_last" if speedup > 1 / 1.1 else "contiguous"
     return Probe(memory_format, batch_size / best[memory_format], speedup)
@@ -89,14 +83,9 @@ def training_rate(
         accelerator: Where training will run.
         seconds: To spend; at least three steps are made.
     """
-    device = torch.device(check_accelerator(accelerator))
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, task.channels, task.image_size, task.image_size, generator=generator).to(device)
-    labels = torch.randint(task.classes, (batch_size,), generator=generator).to(device)
+    images, labels = _random_batch(task, batch_size, accelerator)
     step = _step(build(), images, labels, memory_format)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         step()
         times: list[float] = []
         deadline = time.monotonic() + seconds
@@ -104,9 +93,27 @@ def training_rate(
             start = time.perf_counter()
             step()
             times.append(time.perf_counter() - start)
+    return batch_size / statistics.median(times)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch in this process to one thread; the number is as before on leaving."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
-    return batch_size / statistics.median(times)
+
+
+def _random_batch(task: Task, batch_size: int, accelerator: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same images `(batch_size, C, S, S)` and labels every time, where training will run."""
+    device = torch.device(check_accelerator(accelerator))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, task.channels, task.image_size, task.image_size, generator=generator)
+    labels = torch.randint(task.classes, (batch_size,), generator=generator)
+    return images.to(device), labels.to(device)
 
 
 def _step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, name: str) -> Callable[[], None]:
