@@ -87,7 +87,7 @@ def make() -> Callable[..., Classifier]:
     return classifier
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
 def test_only_weights_decay(make: Callable[..., Classifier], optimiser: str) -> None:
     module = make(Recipe(1, optimiser=optimiser, weight_decay=0.3))  # type: ignore[arg-type]
     groups = module.configure_optimizers()["optimizer"].param_groups

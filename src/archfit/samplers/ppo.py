@@ -41,8 +41,8 @@ class PpoSettings:
         max_norm: Gradients are clipped to this global norm; None leaves them.
     """
 
-    lr: float = 3.5e-3
-    epochs: int = 8
+    lr: float = 8e-3
+    epochs: int = 3
     clip: float = 0.2
     baseline_decay: float = 0.0
     entropy_weight: float = 1e-4
@@ -79,11 +79,12 @@ class Ppo:
         settings = self.settings
         self.baseline = moving_baseline(self.baseline, rewards, decay=settings.baseline_decay)
         advantage = advantages(rewards, self.baseline, normalise=settings.normalise)
-        with torch.no_grad():
-            own, _ = self.policy.evaluate(indices)
-        old = own if old_log_prob is None else torch.where(old_log_prob.isnan(), own, old_log_prob)
+        old = old_log_prob
         for _ in range(settings.epochs):
             log_prob, entropy = self.policy.evaluate(indices)
+            if old is None or old.isnan().any():  # in the first pass alone
+                own = log_prob.detach()
+                old = own if old is None else torch.where(old.isnan(), own, old)
             loss = clipped_surrogate(log_prob, old, advantage, clip=settings.clip)
             loss = loss - settings.entropy_weight * entropy.mean()
             descend(self.optimiser, loss, self.policy, settings.max_norm)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from archfit.data import Batches
 from archfit.errors import ArchfitError
 from archfit.training.metrics import Metric, confusion_matrix
+from archfit.training.muon import Muon, orthogonal_weights
 from archfit.training.recipes import Recipe
 
 
@@ -117,19 +118,29 @@ class Classifier(pl.LightningModule):
         self.curve = [(int(epoch), float(loss), float(accuracy)) for epoch, loss, accuracy in checkpoint["curve"]]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self._recipe.weight_decay}, {"params": others, "weight_decay": 0}]
-        rate = self._recipe.learning_rate
-        optimiser: torch.optim.Optimizer
-        if self._recipe.optimiser == "adamw":
-            optimiser = torch.optim.AdamW(groups, lr=rate)
-        else:
-            optimiser = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, foreach=True)
+        optimiser = make_optimiser(self.network, self._recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: cosine_with_warmup(step, self._steps, self._recipe.warmup)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all weights of `network`; biases and batch norms do not decay."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    filters = list(orthogonal_weights(network)) if recipe.optimiser == "muon" else []
+    orthogonal = {id(weight) for weight in filters}
+    others = [p for p in network.parameters() if id(p) not in orthogonal]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.ndim > 1], "lr": rate, "weight_decay": decay},
+        {"params": [p for p in others if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+    ]
+    if recipe.optimiser == "muon":
+        filter_group = {"lr": recipe.filter_learning_rate, "weight_decay": 0.0, "orthogonal": True}
+        return Muon([*groups, {"params": filters, **filter_group}])
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, foreach=True)
 
 
 def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:

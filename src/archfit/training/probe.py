@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from archfit.architecture import Task
+from archfit.training.classifier import make_optimiser
 from archfit.training.fit import MEMORY_FORMATS, check_accelerator
+from archfit.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _random_batch(task: Task, batch_size: int, accelerator: str) -> tuple[torch.
 def _step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, name: str) -> Callable[[], None]:
     network = network.to(images.device).to(memory_format=MEMORY_FORMATS[name]).train()
     batch = images.contiguous(memory_format=MEMORY_FORMATS[name])
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+    optimiser = make_optimiser(network, Recipe(1, optimiser="muon", learning_rate=1e-3, filter_learning_rate=1e-3))
 
     def step() -> None:
         optimiser.zero_grad()

