@@ -136,8 +136,11 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [p for p in others if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
     ]
     if recipe.optimiser == "muon":
-        filter_group = {"lr": recipe.filter_learning_rate, "weight_decay": 0.0, "orthogonal": True}
-        return Muon([*groups, {"params": filters, **filter_group}])
+        shrink = recipe.filter_weight_decay
+        groups.append(
+            {"params": filters, "lr": recipe.filter_learning_rate, "weight_decay": shrink, "orthogonal": True}
+        )
+        return Muon(groups)
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups)
     return torch.optim.SGD(groups, momentum=0.9, nesterov=True, foreach=True)

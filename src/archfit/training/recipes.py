@@ -21,6 +21,7 @@ class Recipe:
         learning_rate: The peak; warmed up linearly, then a cosine to zero. With "muon", of what is left to SGD.
         filter_learning_rate: The same of the filters that "muon" makes orthogonal.
         weight_decay: On convolution and linear weights alone, not on biases and batch norms; not on muon's filters.
+        filter_weight_decay: Of those; they shrink by this times their rate at every step.
         warmup: Share of the steps.
         label_smoothing: In [0, 1).
         ema_decay: Of the moving average of weights that is validated and kept; None keeps the last weights.
@@ -34,6 +35,7 @@ class Recipe:
     learning_rate: float = 0.1
     filter_learning_rate: float = 0.08
     weight_decay: float = 5e-4
+    filter_weight_decay: float = 0.02
     warmup: float = 0.1
     label_smoothing: float = 0.0
     ema_decay: float | None = None
