@@ -396,7 +396,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp
     assert last == (
         f"archfit: stopped; go on with: archfit resume {tmp_path}"
         if begun
-        else "archfit: stopped before the first trial; nothing was kept"
+        else "archfit: stopped before there was anything to keep"
     )
 
 

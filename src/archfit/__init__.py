@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archfit.data import ImageData, load_data
     from archfit.errors import ArchfitError
     from archfit.evaluators import Evaluator, ProxyTraining
-    from archfit.pipeline import SearchResult, load, measure, predict, resume, search
+    from archfit.pipeline import SearchResult, TrainResult, compare, load, measure, predict, resume, search, train
     from archfit.spaces import MnasSpace, Skeleton
 
 _HOMES = {
@@ -35,12 +35,15 @@ _HOMES = {
     "SearchSpace": "architecture",
     "Skeleton": "spaces",
     "Task": "architecture",
+    "TrainResult": "pipeline",
+    "compare": "pipeline",
     "load": "pipeline",
     "load_data": "data",
     "measure": "pipeline",
     "predict": "pipeline",
     "resume": "pipeline",
     "search": "pipeline",
+    "train": "pipeline",
 }
 
 __all__ = [
@@ -58,13 +61,16 @@ __all__ = [
     "SearchSpace",
     "Skeleton",
     "Task",
+    "TrainResult",
     "__version__",
+    "compare",
     "load",
     "load_data",
     "measure",
     "predict",
     "resume",
     "search",
+    "train",
 ]
 
 

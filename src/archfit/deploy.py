@@ -21,7 +21,7 @@ from archfit.device import export_winner
 from archfit.errors import DataError, DeviceError, RunError
 from archfit.report.record import Parity, TestResult
 from archfit.study.run_folder import write_json
-from archfit.training import confusion_matrix, per_class
+from archfit.training import calibration_error, confusion_matrix, per_class, top_k
 
 NETWORK = "network.onnx"
 WEIGHTS = "weights.safetensors"
@@ -44,6 +44,7 @@ def write_network(
     space: SearchSpace | None,
     architecture: Architecture | None,
     version: str,
+    model: str | None = None,
 ) -> list[str]:
     """Writes everything that a user takes away, each file at once or not at all.
 
@@ -54,29 +55,31 @@ def write_network(
         space: Of the architecture; one that has `source` gives `network.py` too.
         architecture: None for a network that is no point of a space.
         version: Of archfit.
+        model: Name of a network that is no point of a space, kept for loading it.
 
     Returns:
         Names of the files written.
     """
     network = network.to(memory_format=torch.contiguous_format).eval()
+    described = {
+        "task": {"channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)},
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "class_names": list(data.classes),
+    }
     _write(folder / WEIGHTS, save({key: value.contiguous() for key, value in network.state_dict().items()}))
     files = [WEIGHTS]
     if architecture is not None and space is not None:
-        content = {
-            **architecture.to_json(),
-            "settings": space.settings(),
-            "task": {"channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)},
-            "mean": list(data.mean),
-            "std": list(data.std),
-            "class_names": list(data.classes),
-        }
-        write_json(folder / ARCHITECTURE, content)
+        write_json(folder / ARCHITECTURE, {**architecture.to_json(), "settings": space.settings(), **described})
         files.append(ARCHITECTURE)
         source = getattr(space, "source", None)
         if callable(source):
             text = source(architecture, data.task, mean=data.mean, std=data.std, class_names=data.classes)
             _write(folder / SOURCE, text.encode())
             files.append(SOURCE)
+    elif model is not None:
+        write_json(folder / ARCHITECTURE, {"model": model, **described})
+        files.append(ARCHITECTURE)
     try:
         export_network(folder / NETWORK, network, data, version=version)
     except DeviceError as error:
@@ -139,7 +142,7 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         raise RunError(f"{data.name} has no test split to test on")
     session = open_network(path)
     name = session.get_inputs()[0].name
-    answers, truth, same, wrong, largest, excess = [], [], 0, 0, 0.0, 0.0
+    logits, truth, same, wrong, largest, excess = [], [], 0, 0, 0.0, 0.0
     normalised = evaluation_batches(data.test, data.mean, data.std, _TEST_BATCH)
     for (images, labels), (inputs, _) in zip(data.test.raw(_TEST_BATCH), normalised, strict=True):
         layout = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -155,9 +158,9 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         difference = float((exported - reference).abs().max())
         largest = max(largest, difference)
         excess = max(excess, difference / allowed)
-        answers.append(answer)
+        logits.append(exported)
         truth.append(labels)
-    result = _result(torch.cat(answers), torch.cat(truth), data)
+    result = test_result(torch.cat(logits), torch.cat(truth), data.classes)
     parity = Parity(result.images, same, largest)
     if not excess <= 1 or wrong:
         raise RunError(
@@ -167,18 +170,31 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
     return result, parity
 
 
-def _result(answers: Tensor, truth: Tensor, data: ImageData) -> TestResult:
-    confusion = confusion_matrix(answers, truth, len(data.classes))
+def test_result(logits: Tensor, truth: Tensor, names: tuple[str, ...]) -> TestResult:
+    """Everything that is said of the answers on a test split.
+
+    Args:
+        logits: `(N, classes)`.
+        truth: Labels, int64 `(N,)`.
+        names: Of the classes.
+    """
+    answers = logits.argmax(dim=1)
+    confusion = confusion_matrix(answers, truth, len(names))
     accuracy = float((answers == truth).double().mean())
-    classes = per_class(confusion, data.classes)
-    occurring = [row["recall"] for row in classes.values() if row["images"]]
+    classes = per_class(confusion, names)
+    occurring = [row for row in classes.values() if row["images"]]
+    macro = {key: sum(row[key] for row in occurring) / len(occurring) for key in ("precision", "recall", "f1")}
     return TestResult(
         accuracy=accuracy,
-        balanced_accuracy=sum(occurring) / len(occurring),
+        balanced_accuracy=macro["recall"],
         standard_error=(accuracy * (1 - accuracy) / len(truth)) ** 0.5,
         images=len(truth),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         per_class=classes,
+        **macro,
+        top5=top_k(logits, truth, 5) if len(names) > 10 else None,
+        calibration_error=calibration_error(logits, truth),
+        predicted=tuple(confusion.sum(dim=0).tolist()),
     )
 
 

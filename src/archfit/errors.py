@@ -34,6 +34,10 @@ class DeviceError(ArchfitError):
     """A network cannot be exported, or executed by the chosen runtime."""
 
 
+class WeightsError(ArchfitError):
+    """A weights file cannot be read, or is of another architecture."""
+
+
 class MissingExtraError(ArchfitError, ImportError):
     """An optional dependency is not installed."""
 

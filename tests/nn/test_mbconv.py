@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from archfit.nn.mbconv import Layer, LayerSpec, Network, SqueezeExcite
+from archfit.nn.mbconv import Layer, LayerSpec, Network, PaddedConv2d, SqueezeExcite, Style
 
 
 def params(module: nn.Module) -> int:
@@ -22,6 +22,8 @@ def params(module: nn.Module) -> int:
         (LayerSpec("conv", 3, 1, 0.25, "none", 12), 950),
         # depthwise 25*8 = 200, bn 16, pointwise 8*12 = 96, bn 24
         (LayerSpec("dconv", 5, 2, 0.0, "none", 12), 336),
+        # the same, whatever follows its 1x1
+        (LayerSpec("separable", 5, 2, 0.0, "none", 12), 336),
         # expand 8*24 = 192, bn 48, depthwise 9*24 = 216, bn 48, SE 24*2+2 + 2*24+24 = 122, project 24*8 = 192, bn 16
         (LayerSpec("mbconv3", 3, 1, 0.25, "identity", 8), 834),
         # expand 8*48 = 384, bn 96, depthwise 9*48 = 432, bn 96, project 48*12 = 576, bn 24
@@ -29,7 +31,7 @@ def params(module: nn.Module) -> int:
     ],
 )
 def test_layer_parameters_by_hand(spec: LayerSpec, expected: int) -> None:
-    assert params(Layer(8, spec, "relu")) == expected
+    assert params(Layer(8, spec, Style())) == expected
 
 
 @pytest.mark.parametrize("op", ["conv", "dconv", "mbconv3", "mbconv6"])
@@ -37,13 +39,13 @@ def test_layer_parameters_by_hand(spec: LayerSpec, expected: int) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("filters", [4, 8, 12])
 def test_output_is_the_input_size_over_the_stride_rounded_up(op: str, kernel: int, stride: int, filters: int) -> None:
-    layer = Layer(8, LayerSpec(op, kernel, stride, 0.25, "pool", filters), "relu6")
+    layer = Layer(8, LayerSpec(op, kernel, stride, 0.25, "pool", filters), Style("relu6"))
     assert layer(torch.randn(2, 8, 7, 1)).shape == (2, filters, math.ceil(7 / stride), 1)
 
 
 def silent(spec: LayerSpec, inputs: int) -> Layer:
     """A layer whose body gives zero, so that only the skip is seen."""
-    layer = Layer(inputs, spec, "relu").eval()
+    layer = Layer(inputs, spec, Style()).eval()
     norm = [module for module in layer.body if isinstance(module, nn.BatchNorm2d)][-1]
     nn.init.zeros_(norm.weight)
     return layer
@@ -58,7 +60,7 @@ def test_identity_skip_adds_the_input() -> None:
 @pytest.mark.parametrize(("stride", "filters"), [(2, 4), (1, 6)])
 def test_identity_skip_needs_equal_shapes(stride: int, filters: int) -> None:
     with pytest.raises(ValueError, match="identity skip needs stride 1 and 4 filters"):
-        Layer(4, LayerSpec("dconv", 3, stride, 0.0, "identity", filters), "relu")
+        Layer(4, LayerSpec("dconv", 3, stride, 0.0, "identity", filters), Style())
 
 
 def test_pool_skip_averages_and_pads_or_cuts_channels() -> None:
@@ -118,3 +120,33 @@ def test_gradients_reach_every_parameter() -> None:
     network(torch.randn(4, 3, 8, 8)).square().sum().backward()
     without = [name for name, parameter in network.named_parameters() if not parameter.grad.any()]
     assert without == []
+
+
+def test_padding_like_tensorflow_by_hand() -> None:
+    # 4 pixels, kernel 3, stride 2: 2 outputs need 2 * 1 + 3 = 5 pixels, so one zero goes to the right and below.
+    network = Network(channels=1, classes=2, stem=1, stem_stride=2, layers=[], head=0, same_padding=4)
+    stem = network.stem[0]
+    assert isinstance(stem, PaddedConv2d)
+    assert stem.sides == (0, 1, 0, 1)
+    nn.init.ones_(stem.weight)
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    # Rows 0-2 and columns 0-2: 0+1+2+4+5+6+8+9+10 = 45; columns 2-4: 2+3+6+7+10+11 = 39; rows 2-4:
+    # 8+9+10+12+13+14 = 66; the corner: 10+11+14+15 = 50.
+    assert stem(image).flatten().tolist() == [45, 39, 66, 50]
+
+
+@pytest.mark.parametrize("size", [5, 32, 33])
+def test_padding_keeps_the_sizes(size: int) -> None:
+    layers = [("mbconv3", 5, 2, 0.0, "none", 8), ("conv", 3, 2, 0.0, "pool", 8), ("separable", 3, 1, 0.0, "none", 4)]
+    arguments = {"channels": 1, "classes": 2, "stem": 4, "stem_stride": 2, "layers": layers, "head": 0}
+    image = torch.randn(1, 1, size, size)
+    plain = Network(**arguments).eval()  # type: ignore[arg-type]
+    padded = Network(**arguments, same_padding=size).eval()  # type: ignore[arg-type]
+    assert plain.layers(plain.stem(image)).shape == padded.layers(padded.stem(image)).shape
+
+
+def test_a_network_without_head() -> None:
+    network = Network(channels=3, classes=5, stem=8, stem_stride=1, layers=[], head=0)
+    # Stem 3*3*3*8 + 16, classifier 8*5 + 5.
+    assert params(network) == 216 + 16 + 45
+    assert network(torch.randn(2, 3, 6, 6)).shape == (2, 5)

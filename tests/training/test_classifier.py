@@ -10,7 +10,7 @@ from torch import nn
 
 from archfit.data import Batches, MemorySplit
 from archfit.training import Recipe
-from archfit.training.classifier import Classifier, MovingAverage, cosine_with_warmup
+from archfit.training.classifier import Classifier, MovingAverage, cosine_with_warmup, make_optimiser, one_cycle
 from archfit.training.metrics import top1
 
 
@@ -103,3 +103,39 @@ def test_a_copy_leaves_the_images_out(make: Callable[..., Classifier]) -> None:
     assert copied._batches is None
     assert module._batches is not None
     assert torch.equal(copied.network[0].weight, module.network[0].weight)  # type: ignore[index]
+
+
+def test_one_cycle_by_hand() -> None:
+    # Up over a quarter of 8 steps from 1/25: half a cosine, so half way at step 1; down over 6 to 1/10,000.
+    rates = [one_cycle(step, 8, 0.25) for step in range(9)]
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[1] == pytest.approx((0.04 + 1) / 2)
+    assert rates[2] == pytest.approx(1.0)
+    assert rates[5] == pytest.approx((1 + 1e-4) / 2)
+    assert rates[8] == pytest.approx(1e-4)
+
+
+def test_lower_rates_for_earlier_layers() -> None:
+    network = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(4)), nn.Flatten(), nn.Linear(4, 2))
+    optimiser = make_optimiser(network, Recipe(1, optimiser="adamw", learning_rate=0.8, layer_decay=0.5))
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    found = [rates[id(p)] for p in network.parameters()]
+    assert found == pytest.approx([0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4, 0.8, 0.8])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixed_batches(make: Callable[..., Classifier], kind: str) -> None:
+    module = make(Recipe(1, **{kind: 1.0}))  # type: ignore[arg-type]
+    assert module._mix is not None
+    images = torch.cat([torch.zeros(4, 1, 4, 4), torch.ones(4, 1, 4, 4)])
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    torch.manual_seed(1)
+    mixed, shares = module._mix(images, labels)
+    # An image of zeros and ones is of class 1 by the share of its ones.
+    assert torch.allclose(mixed.mean(dim=(1, 2, 3)), shares[:, 1], atol=0.01)
+    assert torch.allclose(shares.sum(dim=1), torch.ones(8))
+    assert shares[:, 1].unique().numel() > 2
+
+
+def test_no_mixing_unless_asked(make: Callable[..., Classifier]) -> None:
+    assert make(Recipe(1))._mix is None

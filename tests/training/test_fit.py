@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,65 @@ def test_accelerators() -> None:
 def test_an_absent_accelerator() -> None:
     with pytest.raises(InputError, match="'cuda' is not available on this machine; use --accelerator cpu or auto"):
         check_accelerator("cuda")
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    # Labels by chance: no epoch can be better than another but by luck.
+    generator = torch.Generator().manual_seed(0)
+    chance = MemorySplit(_split(40, 2).images, torch.randint(0, 2, (40,), generator=generator))
+    data = replace(DATA, validation=chance)
+    recipe = Recipe(6, batch_size=8, learning_rate=3.0, ema_decay=0.5)
+    for seed in range(20):
+        network = _network()
+        training = fit(network, data, recipe, seed=seed, checkpoints=tmp_path / str(seed), keep_best=True)
+        best = max(accuracy for _, _, accuracy in training.curve)
+        if training.curve[-1][2] < best:
+            break
+    assert training.curve[-1][2] < best
+    assert score(network, chance, data, get_metric("accuracy")) == pytest.approx(best)
+
+
+def test_patience_ends_a_training_early(tmp_path: Path) -> None:
+    training = fit(_network(), DATA, Recipe(50, batch_size=8, learning_rate=1e-6), seed=0, patience=2)
+    accuracies = [accuracy for _, _, accuracy in training.curve]
+    assert len(accuracies) == accuracies.index(max(accuracies)) + 1 + 2 < 50
+
+
+def test_logs_are_written(tmp_path: Path) -> None:
+    fit(_network(), DATA, Recipe(2, batch_size=8), seed=0, logs=tmp_path)
+    rows = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
+    assert "validation_accuracy" in rows[0]
+    assert len(rows) == 3
+
+
+def test_keep_best_needs_a_folder() -> None:
+    with pytest.raises(InputError, match="keep_best needs a folder"):
+        fit(_network(), DATA, Recipe(1), seed=0, keep_best=True)
+
+
+def test_mixing_and_unfreezing_repeat_and_resume(tmp_path: Path) -> None:
+    recipe = Recipe(4, batch_size=8, learning_rate=0.05, mixup=0.4, cutmix=0.4, unfreeze=0.5, layer_decay=0.5)
+    _, whole = _trained(recipe)
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        fit(_network(), DATA, recipe, seed=0, checkpoints=tmp_path, on_progress=stop)
+    _, resumed = _trained(recipe, checkpoints=tmp_path)
+    assert _same(whole, resumed)
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+    state = torch.get_rng_state()
+    fit(network, DATA, Recipe(1, batch_size=8), seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed"])
+def test_lightnings_flags_are_passed_on(precision: str) -> None:
+    network = _network()
+    fit(network, DATA, Recipe(1, batch_size=8), seed=0, flags={"precision": precision, "limit_train_batches": 1})
+    assert all(value.isfinite().all() for value in network.state_dict().values())

@@ -7,7 +7,7 @@ import torch
 
 from archfit.data import ImageData, MemorySplit
 from archfit.errors import InputError
-from archfit.training import Recipe, final_recipe, proxy_recipe
+from archfit.training import Recipe, final_recipe, proxy_recipe, transfer_recipe
 from archfit.training.recipes import augmentation_for, batch_size_for
 
 
@@ -25,6 +25,30 @@ def test_epochs_are_positive(epochs: float) -> None:
 def test_batch_size_is_positive() -> None:
     with pytest.raises(InputError, match="batch_size is 0; it must be at least 1"):
         Recipe(1, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("optimiser", "adam", "unknown optimiser 'adam'; did you mean 'adamw'"),
+        ("schedule", "cosin", "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ("learning_rate", 0.0, "learning_rate is 0.0; it must be a positive number"),
+        ("label_smoothing", 1.5, "label_smoothing is 1.5; it must be from 0 to 0.99"),
+        ("layer_decay", 2.0, "layer_decay is 2.0; it must be from"),
+        ("unfreeze", 1.0, "unfreeze is 1.0; it must be from 0 to 0.9"),
+        ("mixup", -1.0, "mixup is -1.0; it must be from 0"),
+    ],
+)
+def test_fields_are_checked(field: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(Recipe(1), **{field: value})  # type: ignore[arg-type]
+
+
+def test_transfer_spares_the_pretrained_layers() -> None:
+    recipe = transfer_recipe(_data(640), 5)
+    assert (recipe.optimiser, recipe.whiten) == ("adamw", False)
+    assert recipe.layer_decay < 1
+    assert recipe.unfreeze > 0
 
 
 def test_images_seen() -> None:

@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from archfit._version import __version__
+from archfit.cli.compare import compare
 from archfit.cli.measure import measure
+from archfit.cli.models import models
 from archfit.cli.predict import predict
 from archfit.cli.report import report
 from archfit.cli.resume import resume
 from archfit.cli.search import search
+from archfit.cli.train import train
 
 app = typer.Typer(
     name="archfit",
@@ -40,5 +43,5 @@ def options(
     del version
 
 
-for command in (search, resume, report, measure, predict):
+for command in (search, train, resume, report, measure, predict, models, compare):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""What the terminal shows while a verb works, and the small tables of the short commands."""
+"""What the terminal shows while a verb works, and what a dry run found."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from archfit.report.wording import duration, latency_range, megabytes, milliseconds, percent
+from archfit.report.wording import duration, megabytes, milliseconds, percent
 
 if TYPE_CHECKING:
     from archfit.cost import Budget
-    from archfit.pipeline import Estimate, Measured, SearchRequest, SearchResult, TrainingStatus
+    from archfit.pipeline import Estimate, SearchRequest, SearchResult, TrainingStatus, TrainResult
     from archfit.study.record import TrialRecord
     from archfit.study.search import SearchStatus
 
@@ -174,9 +174,10 @@ def _trial(trial: TrialRecord | None, budget: Budget) -> str:
     return ", ".join(parts)
 
 
-def run_guarded(verb: Callable[[], SearchResult], watch: LiveWatch) -> None:
-    """Runs a search or a resume, prints its summary; after Ctrl-C says how to go on and exits with 130."""
-    from archfit.report import print_summary
+def run_guarded(verb: Callable[[], SearchResult | TrainResult], watch: LiveWatch) -> None:
+    """Runs a verb with a run folder, prints its summary; after Ctrl-C says how to go on and exits with 130."""
+    from archfit.pipeline import TrainResult
+    from archfit.report import print_summary, print_training
 
     try:
         result = verb()
@@ -185,30 +186,13 @@ def run_guarded(verb: Callable[[], SearchResult], watch: LiveWatch) -> None:
         if watch.folder is not None:
             print(f"archfit: stopped; go on with: archfit resume {watch.folder}", file=sys.stderr)
         else:
-            print("archfit: stopped before the first trial; nothing was kept", file=sys.stderr)
+            print("archfit: stopped before there was anything to keep", file=sys.stderr)
         raise typer.Exit(130) from None
     watch.close()
-    print_summary(result.record, result.trials, result.folder, Console())
-
-
-def cost_table(measured: Measured) -> Table:
-    """Everything that `archfit measure` found."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    cost = measured.cost
-    table.add_row("network", measured.name)
-    if cost.latency is not None:
-        table.add_row("latency", f"{latency_range(cost.latency)}  p50 (p10-p90), {cost.latency.runs} runs")
-        table.add_row("spread", f"{cost.latency.spread:.1%} of the median between blocks")
-        threads = f"{cost.latency.threads} thread" + ("s" if cost.latency.threads > 1 else "")
-        table.add_row("runtime", f"{cost.latency.runtime}, {threads}, batch {cost.latency.batch}")
-        table.add_row("device", cost.latency.device)
-    table.add_row("memory", f"{megabytes(cost.memory_bytes)}  peak activations plus weights")
-    if cost.file_bytes is not None:
-        table.add_row("file", megabytes(cost.file_bytes))
-    table.add_row("parameters", f"{cost.params:,}")
-    if cost.madds:
-        table.add_row("MAdds", f"{cost.madds:,}")
-    return table
+    if isinstance(result, TrainResult):
+        print_training(result.record, result.folder, Console())
+    else:
+        print_summary(result.record, result.trials, result.folder, Console())
 
 
 def print_estimate(found: Estimate, request: SearchRequest) -> None:

@@ -22,7 +22,7 @@ def measure(
 
     from rich.console import Console
 
-    from archfit.cli.live import cost_table
+    from archfit.cli.tables import cost_table
     from archfit.pipeline import measure as run
 
     found = run(network, runtime=runtime, threads=threads, image_size=image_size, classes=classes)

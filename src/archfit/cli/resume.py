@@ -9,7 +9,7 @@ import typer
 
 
 def resume(run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
-    """Go on with a search after Ctrl-C, a crash or a power cut."""
+    """Go on with a search or a training after Ctrl-C, a crash or a power cut."""
     from archfit.cli.live import LiveWatch, run_guarded
     from archfit.pipeline import resume as go_on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -111,6 +111,21 @@ class ImageData:
     @property
     def task(self) -> Task:
         return Task(self.channels, self.image_size, len(self.classes))
+
+    def describe(self) -> dict[str, Any]:
+        """What a record of a run says of it, as JSON."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "images": {
+                "training": len(self.train),
+                "validation": len(self.validation),
+                "test": len(self.test) if self.test is not None else 0,
+            },
+            "channels": self.channels,
+            "image_size": self.image_size,
+            "notes": list(self.notes),
+        }
 
     def without_test(self) -> ImageData:
         """What a search is given: the same with `test` None."""

@@ -21,7 +21,7 @@ def folded(network: nn.Module) -> nn.Module:
         names = list(module._modules)
         for first, second in pairwise(names):
             convolution, norm = module._modules[first], module._modules[second]
-            if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+            if isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
                 module._modules[first] = fuse_conv_bn_eval(convolution, norm)
                 module._modules[second] = nn.Identity()
     return network

@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
-EXPANSIONS = {"dconv": 1, "mbconv3": 3, "mbconv6": 6}
+EXPANSIONS = {"dconv": 1, "separable": 1, "mbconv3": 3, "mbconv6": 6}
 
 
 class LayerSpec(NamedTuple):
     """One layer of the network.
 
     Attributes:
-        op: "conv" (kernel x kernel), "dconv" (depthwise, then 1x1), or "mbconv3" and "mbconv6" (1x1 expansion,
-            depthwise, 1x1 projection).
+        op: "conv" (kernel x kernel), "dconv" (depthwise, then 1x1 without activation), "separable" (the same with an
+            activation after the 1x1 too, MobileNetV1's), or "mbconv3" and "mbconv6" (1x1 expansion, depthwise, 1x1
+            projection).
         kernel: Height and width of the spatial convolution.
         stride: Of the spatial convolution.
         se: Channels inside squeeze-and-excitation over the layer's input channels; 0 for none.
@@ -52,23 +53,66 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.expand(gate))
 
 
+class Style(NamedTuple):
+    """What all layers of a network share.
+
+    Attributes:
+        activation: "relu", "relu6" or "hswish".
+        eps: Added to the variance by batch norms.
+    """
+
+    activation: str = "relu"
+    eps: float = 1e-5
+
+
+class PaddedConv2d(nn.Conv2d):
+    """Strided convolution that pads as TensorFlow's "same" does on images of `size` pixels.
+
+    Where the padding is odd, the extra pixel goes right and below; PyTorch's own would put it left and above.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, size: int, groups: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride, 0, groups=groups, bias=False)
+        total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+        self.sides = (total // 2, total - total // 2) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.sides))
+
+
 def convolution(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: str | None = None
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    style: Style,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    active: bool = True,
+    size: int = 0,
 ) -> list[nn.Module]:
-    """Convolution padded to ceil(size / stride), batch norm and, unless None, an activation."""
+    """Convolution padded to ceil(size / stride), batch norm and, if `active`, an activation.
+
+    `size` is that of the input where a strided convolution is to pad as TensorFlow does, else 0.
+    """
     modules: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
+        PaddedConv2d(inputs, outputs, kernel, stride, size, groups)
+        if size and stride > 1
+        else nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs, eps=style.eps),
     ]
-    if activation is not None:
-        modules.append(ACTIVATIONS[activation](inplace=True))
+    if active:
+        modules.append(ACTIVATIONS[style.activation](inplace=True))
     return modules
 
 
 class Layer(nn.Module):
-    """One `LayerSpec` on `inputs` channels: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`."""
+    """One `LayerSpec` on `inputs` channels: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`.
 
-    def __init__(self, inputs: int, spec: LayerSpec, activation: str) -> None:
+    `size` is H where its strided convolution is to pad as TensorFlow does, else 0.
+    """
+
+    def __init__(self, inputs: int, spec: LayerSpec, style: Style, size: int = 0) -> None:
         super().__init__()
         if spec.skip == "identity" and (spec.stride != 1 or spec.filters != inputs):
             raise ValueError(f"identity skip needs stride 1 and {inputs} filters; {spec} has neither or one of them")
@@ -76,16 +120,16 @@ class Layer(nn.Module):
         self.missing = spec.filters - inputs
         reduced = max(1, round(inputs * spec.se)) if spec.se else 0
         if spec.op == "conv":
-            body = convolution(inputs, spec.filters, spec.kernel, stride=spec.stride, activation=activation)
+            body = convolution(inputs, spec.filters, spec.kernel, style, stride=spec.stride, size=size)
             if reduced:
                 body.append(SqueezeExcite(spec.filters, reduced))
         else:
             wide = inputs * EXPANSIONS[spec.op]
-            body = convolution(inputs, wide, 1, activation=activation) if wide > inputs else []
-            body += convolution(wide, wide, spec.kernel, stride=spec.stride, groups=wide, activation=activation)
+            body = convolution(inputs, wide, 1, style) if wide > inputs else []
+            body += convolution(wide, wide, spec.kernel, style, stride=spec.stride, groups=wide, size=size)
             if reduced:
                 body.append(SqueezeExcite(wide, reduced))
-            body += convolution(wide, spec.filters, 1)
+            body += convolution(wide, spec.filters, 1, style, active=spec.op == "separable")
         self.body = nn.Sequential(*body)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,8 +156,11 @@ class Network(nn.Module):
         stem: Output channels of the first 3x3 convolution.
         stem_stride: Its stride.
         layers: In order, each a `LayerSpec` or the same values as a plain tuple.
-        head: Output channels of the last 1x1 convolution.
+        head: Output channels of the last 1x1 convolution; 0 leaves it out.
         activation: "relu", "relu6" or "hswish".
+        eps: Added to the variance by batch norms.
+        same_padding: Height and width of the images for which strided convolutions pad as TensorFlow does; 0 for
+            PyTorch's padding, which any size takes.
     """
 
     def __init__(
@@ -126,17 +173,21 @@ class Network(nn.Module):
         layers: Sequence[tuple[str, int, int, float, str, int]],
         head: int,
         activation: str = "relu",
+        eps: float = 1e-5,
+        same_padding: int = 0,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*convolution(channels, stem, 3, stride=stem_stride, activation=activation))
-        inputs, modules = stem, []
+        style = Style(activation, eps)
+        size = same_padding
+        self.stem = nn.Sequential(*convolution(channels, stem, 3, style, stride=stem_stride, size=size))
+        inputs, size, modules = stem, -(-size // stem_stride), []
         for values in layers:
             spec = LayerSpec(*values)
-            modules.append(Layer(inputs, spec, activation))
-            inputs = spec.filters
+            modules.append(Layer(inputs, spec, style, size))
+            inputs, size = spec.filters, -(-size // spec.stride)
         self.layers = nn.Sequential(*modules)
-        self.head = nn.Sequential(*convolution(inputs, head, 1, activation=activation))
-        self.classifier = nn.Linear(head, classes)
+        self.head = nn.Sequential(*convolution(inputs, head, 1, style) if head else [])
+        self.classifier = nn.Linear(head or inputs, classes)
         self.apply(initialise)
 
     def forward(self, image: Tensor) -> Tensor:

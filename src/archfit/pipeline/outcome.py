@@ -22,7 +22,7 @@ from archfit.deploy import NETWORK
 from archfit.device import Device
 from archfit.pipeline.request import SearchRequest
 from archfit.report import pareto_front, search_against_random
-from archfit.report.record import Layer, Parity, RunResult, TestResult, TrainedNetwork
+from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, layer_table
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 
@@ -123,18 +123,7 @@ def summarise(
         command=request.command(),
         created=run.created,
         archfit_version=__version__,
-        dataset={
-            "name": data.name,
-            "classes": list(data.classes),
-            "images": {
-                "training": len(data.train),
-                "validation": len(data.validation),
-                "test": len(data.test) if data.test is not None else 0,
-            },
-            "channels": data.channels,
-            "image_size": data.image_size,
-            "notes": list(data.notes),
-        },
+        dataset=data.describe(),
         space={
             "name": space.name,
             "size": space_size(space),
@@ -157,7 +146,7 @@ def summarise(
         budget=request.budget,
         winner=winner,
         trained=(winner, *others),
-        layers=_layers(space, winner.architecture, data),
+        layers=layer_table(space, winner.architecture, data.task),
         test=test,
         parity=parity,
         seconds={
@@ -204,13 +193,6 @@ def time_spent(trials: Sequence[TrialRecord], search_seconds: float, workers: in
         "training": training,
         "overhead": max(0.0, search_seconds - measuring - training),
     }
-
-
-def _layers(space: SearchSpace, architecture: Architecture | None, data: ImageData) -> tuple[Layer, ...]:
-    rows = getattr(space, "layers", None)
-    if not callable(rows) or architecture is None:
-        return ()
-    return tuple(Layer(**asdict(row)) for row in rows(architecture, data.task))
 
 
 def _recommendation(

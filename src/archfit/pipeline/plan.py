@@ -17,7 +17,7 @@ from archfit.data import ImageData, load_arrays, load_data, save_arrays
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
 from archfit.pipeline.meter import CostMeter
-from archfit.pipeline.request import CUSTOM, SearchRequest
+from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
 from archfit.spaces import MnasSpace
@@ -39,7 +39,9 @@ class Objects:
     evaluator: Evaluator | None = None
 
 
-def read_data(request: SearchRequest, watch: Watch, *, given: Any = None, run: Path | None = None) -> ImageData:
+def read_data(
+    request: SearchRequest | TrainRequest, watch: Watch, *, given: Any = None, run: Path | None = None
+) -> ImageData:
     """The dataset of a request.
 
     Args:
@@ -50,7 +52,7 @@ def read_data(request: SearchRequest, watch: Watch, *, given: Any = None, run: P
     """
     if request.dataset == CUSTOM and given is None:
         if run is None or not (run / _DATA).is_dir():
-            raise RunError("the dataset was given from Python and was not kept; pass it to archfit.search again")
+            raise RunError("the dataset was given from Python and was not kept; pass it again")
         return load_arrays(run / _DATA)
     watch.step("reading the dataset" if given is not None else f"reading {request.dataset}")
     data = load_data(

@@ -10,18 +10,26 @@ from typing import Any
 
 from archfit.catalogue import get_reference
 from archfit.cost import Budget
+from archfit.data import Augmentation
 from archfit.device import get_runtime
 from archfit.errors import InputError, RunError, unknown_name
 from archfit.reward import get_reward
 from archfit.samplers import SAMPLERS
 from archfit.study.limits import Limits
-from archfit.training import get_metric
+from archfit.training import Recipe, get_metric
 
 SPACES = ("mnas",)
 DEVICES = ("local",)
 EVALUATORS = ("proxy",)
 CUSTOM = "<custom>"
 """Stands for an object given from Python where a name would be; a name that nobody gives to a file."""
+TRAIN = "train"
+"""The `verb` of a training's request; a search's has none."""
+AUGMENTATIONS = tuple(field.name for field in fields(Augmentation))
+RECIPE_FIELDS = (
+    *(field.name for field in fields(Recipe) if field.name not in ("epochs", "augmentation")),
+    *AUGMENTATIONS,
+)
 _MOST = {"width": 16, "image_size": 4096, "threads": 1024, "workers": 1024}
 """Past these a typing error is likelier than a wish, and a computer that swaps is a bad way to find out."""
 
@@ -186,3 +194,89 @@ def available_cores() -> int:
 def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
     if name not in (*known, CUSTOM):
         raise unknown_name(kind, name, known)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One training, checked on creation.
+
+    Attributes:
+        model: Name, `architecture.json` or run folder.
+        dataset: Name, folder or file; `CUSTOM` for one given from Python.
+        epochs: Passes over the training split.
+        weights: "imagenet", a file, or None for random ones.
+        recipe: Fields of `Recipe` and `Augmentation` to set, others are archfit's.
+        image_size: Pixels; None leaves images as they are.
+        train_images: None for all.
+        flip: Whether a mirrored image keeps its label; None is by the dataset.
+        patience: Stop after so many epochs without a better one.
+        metric: Of the validation score.
+        runtime: That times the network.
+        threads: Of the runtime.
+        accelerator: Where it trains.
+        flags: For Lightning's `Trainer`.
+        seed: Of everything random.
+    """
+
+    model: str
+    dataset: str
+    epochs: float = 20
+    weights: str | None = None
+    recipe: Mapping[str, Any] | None = None
+    image_size: int | None = None
+    train_images: int | None = None
+    flip: bool | None = None
+    patience: int | None = None
+    metric: str = "accuracy"
+    runtime: str = "onnxruntime"
+    threads: int = 1
+    accelerator: str = "auto"
+    flags: Mapping[str, Any] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        get_metric(self.metric)
+        get_runtime(self.runtime)
+        for name, value in (("image_size", self.image_size), ("threads", self.threads), ("patience", self.patience)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        for name in self.recipe or {}:
+            if name not in RECIPE_FIELDS:
+                raise unknown_name("field of the recipe", name, RECIPE_FIELDS)
+        Recipe(self.epochs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"verb": TRAIN, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainRequest:
+        """Inverse of `to_json`."""
+        try:
+            return cls(**{name: content for name, content in value.items() if name != "verb"})
+        except TypeError as error:
+            raise RunError(f"the request of this run cannot be read ({error}); start a new one") from None
+
+    def command(self) -> str:
+        """As it can be typed again."""
+        words = ["archfit", "train", self.model, self.dataset, "--epochs", f"{self.epochs:g}"]
+        given = {
+            "weights": self.weights,
+            "image-size": self.image_size,
+            "train-images": self.train_images,
+            "patience": self.patience,
+            **{name.replace("_", "-"): value for name, value in (self.recipe or {}).items() if name != "flip"},
+        }
+        for name, value in given.items():
+            if value is not None:
+                words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.flip is not None:
+            words.append("--flip" if self.flip else "--no-flip")
+        others = {"metric": "accuracy", "runtime": "onnxruntime", "threads": 1, "accelerator": "auto", "seed": 0}
+        for name, usual in others.items():
+            if getattr(self, name) != usual:
+                words += [f"--{name}", str(getattr(self, name))]
+        return (
+            shlex.join(words)
+            if self.dataset != CUSTOM
+            else f"archfit.train({self.model!r}, ..., epochs={self.epochs:g})"
+        )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,12 @@ from optuna.samplers import BaseSampler
 
 from archfit._version import __version__
 from archfit.architecture import SearchSpace, Task
-from archfit.catalogue import get_reference
-from archfit.cost import Budget, Cost, parse_bytes, parse_count, parse_latency_ms, parse_seconds
+from archfit.cost import Budget, parse_bytes, parse_count, parse_latency_ms, parse_seconds
 from archfit.data import BUILTIN
 from archfit.deploy import NETWORK, load_weights
-from archfit.deploy import predict as predict_file
-from archfit.device import LocalDevice, measure_cost, measure_file
-from archfit.errors import DeviceError, InputError, RunError
+from archfit.errors import RunError
 from archfit.evaluators import Evaluator
+from archfit.pipeline.model import IMAGENET, resolve_model
 from archfit.pipeline.outcome import SearchResult
 from archfit.pipeline.plan import (
     Objects,
@@ -30,11 +28,13 @@ from archfit.pipeline.plan import (
     read_data,
     scaled_to,
 )
-from archfit.pipeline.request import CUSTOM, SearchRequest
+from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.search import REPORT, RESULT, STUDY, SearchRun
+from archfit.pipeline.train import TrainResult, TrainRun, is_training, load_training
 from archfit.pipeline.watch import Silent, Watch
-from archfit.report import read_result, write_report
+from archfit.report import read_result, read_training, write_report, write_training_page
 from archfit.report.record import RunResult
+from archfit.report.training import METRICS
 from archfit.reward import Reward
 from archfit.spaces import MnasSpace
 from archfit.study.limits import Limits
@@ -169,9 +169,8 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     """
     check_accelerator(request.accelerator)
     objects_or_mnas(objects, request)
-    if request.dataset not in (*BUILTIN, CUSTOM) and Path(request.dataset).expanduser().exists():
-        # So that a resume finds it from another folder.
-        request = replace(request, dataset=str(Path(request.dataset).expanduser().resolve()))
+    if request.dataset not in (*BUILTIN, CUSTOM):
+        request = replace(request, dataset=_absolute(request.dataset))
     if out is not None:
         RunFolder.check_free(out)
     data = read_data(request, watch, given=dataset)
@@ -187,6 +186,103 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
         run.close()
 
 
+def train(
+    model: str | Path,
+    dataset: Any,
+    *,
+    epochs: float = 20,
+    weights: str | Path | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    flip: bool | None = None,
+    patience: int | None = None,
+    metric: str = "accuracy",
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    accelerator: str = "auto",
+    flags: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> TrainResult:
+    """Trains one network on a dataset; exports, measures and tests it.
+
+    Args:
+        model: A name ("mnasnet-a1", "timm:NAME", "torchvision:NAME"; see `archfit models`), the `architecture.json`
+            of a run, or the run's folder.
+        dataset: As in `search`.
+        epochs: Passes over the training split.
+        weights: "imagenet", or a `.safetensors` or `.pth` file; None begins with random ones.
+        recipe: What to set of the recipe, as {"learning_rate": 0.01, "mixup": 0.2}: the fields of
+            `archfit.training.Recipe`, and crop_padding, flip, cutout.
+        image_size: Resize images to so many pixels.
+        train_images: Use a class-balanced part of the training split.
+        flip: Whether a mirrored image keeps its label.
+        patience: Stop after so many epochs without a better one.
+        metric: "accuracy" or "balanced-accuracy", by which the best epoch is kept.
+        runtime: "onnxruntime" or "torch", which times the network.
+        threads: Of the runtime.
+        accelerator: "auto", "cpu", "cuda", "mps".
+        flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed", "devices": 2}.
+        seed: Of everything random, the data's splits too.
+        out: Folder for the run; None makes one under `runs/`.
+        watch: Is told what happens; None is silent.
+
+    Returns:
+        The result; its `folder` holds the network, `metrics.json`, the report and the logs.
+
+    Raises:
+        ArchfitError: Something given cannot be used; the message says what to change.
+    """
+    given = not isinstance(dataset, (str, Path))
+    request = TrainRequest(
+        model=str(model),
+        dataset=CUSTOM if given else str(dataset),
+        epochs=epochs,
+        weights=str(weights) if weights is not None else None,
+        recipe=dict(recipe) if recipe else None,
+        image_size=image_size,
+        train_images=train_images,
+        flip=flip,
+        patience=patience,
+        metric=metric,
+        runtime=runtime,
+        threads=threads,
+        accelerator=accelerator,
+        flags=dict(flags) if flags else None,
+        seed=seed,
+    )
+    return start_training(request, dataset if given else None, Path(out) if out else None, watch or Silent())
+
+
+def start_training(request: TrainRequest, dataset: Any, out: Path | None, watch: Watch) -> TrainResult:
+    """Runs a checked request in a new folder; arguments as of `start`."""
+    check_accelerator(request.accelerator)
+    model = resolve_model(request.model)
+    request = replace(
+        request,
+        dataset=_absolute(request.dataset) if request.dataset not in (*BUILTIN, CUSTOM) else request.dataset,
+        model=_absolute(request.model) if model.known is None else request.model,
+        weights=_absolute(request.weights) if request.weights not in (None, IMAGENET) else request.weights,
+    )
+    if out is not None:
+        RunFolder.check_free(out)
+    data = read_data(request, watch, given=dataset)
+    with torch.random.fork_rng(devices=()):
+        model.build(data.task, request.weights)  # what cannot be built is refused before there is a folder
+    folder = out if out is not None else _free_folder(f"{_word(model.name)}-{_word(Path(request.dataset).stem)}")
+    run = RunFolder.create(folder, request.to_json(), __version__)
+    try:
+        if dataset is not None:
+            keep_data(data, folder)
+        return TrainRun(run, request, data, watch).execute()
+    finally:
+        if not (folder / "training").is_dir():
+            run.discard()  # it never ended an epoch
+        run.close()
+
+
 def resume(
     folder: str | Path,
     *,
@@ -195,8 +291,8 @@ def resume(
     evaluator: Evaluator | None = None,
     reward: Reward | None = None,
     watch: Watch | None = None,
-) -> SearchResult:
-    """Goes on with a search that was stopped, whatever stopped it; a finished one is read back.
+) -> SearchResult | TrainResult:
+    """Goes on with a search or a training that was stopped, whatever stopped it; a finished one is read back.
 
     Args:
         folder: Of the run.
@@ -210,6 +306,8 @@ def resume(
     watch = watch or Silent()
     run = RunFolder.open(folder)
     try:
+        if is_training(run.request):
+            return _resume_training(run, watch)
         request = SearchRequest.from_json(run.request)
         objects = Objects(space, sampler, reward, evaluator)
         if (folder / RESULT).is_file() and (folder / NETWORK).is_file():
@@ -226,7 +324,16 @@ def resume(
         run.close()
 
 
-def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResult:
+def _resume_training(run: RunFolder, watch: Watch) -> TrainResult:
+    folder = run.path
+    if (folder / METRICS).is_file() and (folder / NETWORK).is_file():
+        watch.note(f"{folder} is finished already; nothing is left to do")
+        return load_training(folder)
+    request = TrainRequest.from_json(run.request)
+    return TrainRun(run, request, read_data(request, watch, run=folder), watch).execute()
+
+
+def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResult | TrainResult:
     """The result of a finished run, its network included.
 
     Args:
@@ -234,6 +341,8 @@ def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResul
         space: Where the search was given one from Python, the same again.
     """
     folder = Path(folder)
+    if is_training(read_run(folder)["request"]):
+        return load_training(folder)
     record, trials = recorded(folder)
     architecture = record.winner.architecture
     assert architecture is not None
@@ -257,13 +366,15 @@ def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResul
 def report(folder: str | Path) -> Path:
     """Writes a finished run's page anew and returns its path."""
     folder = Path(folder)
-    read_run(folder)
-    write_report(*recorded(folder), folder / REPORT)
+    if is_training(read_run(folder)["request"]):
+        write_training_page(read_training(folder), folder / REPORT)
+    else:
+        write_report(*recorded(folder), folder / REPORT)
     return folder / REPORT
 
 
 def recorded(folder: Path) -> tuple[RunResult, list[TrialRecord]]:
-    """What a finished run says of itself, and its trials; the network is not needed for it."""
+    """What a finished search says of itself, and its trials; the network is not needed for it."""
     return read_result(folder), _trials(folder)
 
 
@@ -277,78 +388,6 @@ def _trials(folder: Path) -> list[TrialRecord]:
             return records(study)
         finally:
             close_study(study)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One network's cost.
-
-    Attributes:
-        name: What was measured.
-        cost: On this machine.
-    """
-
-    name: str
-    cost: Cost
-
-
-def measure(
-    target: str | Path, *, runtime: str = "onnxruntime", threads: int = 1, image_size: int = 224, classes: int = 1000
-) -> Measured:
-    """Measures an ONNX file, a run's network, or a network of the catalogue, on this machine.
-
-    Args:
-        target: `.onnx` file, run folder, or a name as "mnasnet-a1".
-        runtime: "onnxruntime" or "torch" (only for names).
-        threads: Of the runtime.
-        image_size: For names: pixels.
-        classes: For names: logits.
-
-    Raises:
-        ArchfitError: There is no such file or name, or the runtime cannot execute it.
-    """
-    for name, value in (("threads", threads), ("image_size", image_size), ("classes", classes)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
-    path = Path(target)
-    device = LocalDevice()
-    if path.is_dir():
-        read_run(path)
-        path = path / NETWORK
-        if not path.is_file():
-            raise RunError(f"{path.parent} has no {NETWORK} yet; go on with: archfit resume {path.parent}")
-    if path.is_file():
-        try:
-            cost = measure_file(path, device, runtime=runtime, threads=threads)
-        except DeviceError as error:
-            raise DeviceError(f"{path}: {error}") from error
-        return Measured(str(path), cost)
-    if path.suffix == ".onnx":
-        raise DeviceError(f"there is no file {path}; give an ONNX file, a run folder or a network's name")
-    reference = get_reference(str(target))
-    task = Task(3, image_size, classes)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        network = reference.build(task)
-    cost = measure_cost(network, task, device, runtime=runtime, threads=threads)
-    return Measured(reference.name, cost)
-
-
-def predict(target: str | Path, picture: str | Path) -> list[tuple[str, float]]:
-    """Class names with probabilities, best first, for one picture.
-
-    Args:
-        target: Run folder, or an ONNX file that archfit wrote.
-        picture: Image file; its short side is brought to the network's resolution and the centre cut out.
-    """
-    path = Path(target)
-    if path.is_dir():
-        read_run(path)
-        path = path / NETWORK
-    if not path.is_file():
-        raise RunError(f"there is no network {path}; give the folder of a finished run or an ONNX file")
-    answers, _ = predict_file(path, Path(picture))
-    return answers
 
 
 def make_budget(
@@ -368,8 +407,19 @@ def make_budget(
 
 
 def _new_folder(request: SearchRequest) -> Path:
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(request.dataset).stem).strip("-") or "search"
-    if request.budget.latency_ms is not None:
-        name += f"-{request.budget.latency_ms:g}ms"
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{name}-{stamp}"
+    bound = request.budget.latency_ms
+    return _free_folder(_word(Path(request.dataset).stem) + (f"-{bound:g}ms" if bound is not None else ""))
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-") or "run"
+
+
+def _free_folder(name: str) -> Path:
+    return Path("runs") / f"{name}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+
+
+def _absolute(text: str | None) -> str:
+    """So that a resume finds a file from another folder; what is no file stays as it is."""
+    path = Path(text or "").expanduser()
+    return str(path.resolve()) if path.exists() else str(text)

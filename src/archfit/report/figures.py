@@ -108,7 +108,7 @@ def accuracy_against_cost(
         figure.update_xaxes(range=[low, high])
     figure.update_xaxes(title_text=axis)
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", range=[floor, top])
-    return _styled(figure)
+    return styled(figure)
 
 
 def outside_figure(trials: Sequence[TrialRecord], trained: Sequence[TrainedNetwork], budget: Budget) -> int:
@@ -161,7 +161,7 @@ def reward_over_trials(trials: Sequence[TrialRecord]) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title_text="trial")
     figure.update_yaxes(title_text="reward")
-    return _styled(figure)
+    return styled(figure)
 
 
 def confusion_matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> go.Figure:
@@ -202,7 +202,7 @@ def confusion_matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]])
     names = [html.escape(_shortened(classes[i])) for i in ticks]
     figure.update_xaxes(title_text="predicted", tickvals=ticks, ticktext=names, showgrid=False, tickangle=-45)
     figure.update_yaxes(title_text="true", tickvals=ticks, ticktext=names, showgrid=False, autorange="reversed")
-    return _styled(figure, height=520 if small else 720)
+    return styled(figure, height=520 if small else 720)
 
 
 def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
@@ -210,13 +210,13 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
     figure = go.Figure()
     others = iter(range(len(trained)))
     for network in trained:
-        winner = network.role == "winner"
+        winner = network.role in ("winner", "trained")
         colour = ROLE_STYLE["winner"][1] if winner else CURVE_COLOURS[next(others) % len(CURVE_COLOURS)]
         figure.add_scatter(
             x=[epoch for epoch, _, _ in network.curve],
             y=[accuracy for _, _, accuracy in network.curve],
             mode="lines",
-            name=f"{html.escape(network.name)} ({network.role})",
+            name=html.escape(network.name) + (f" ({network.role})" if network.role != "trained" else ""),
             line={
                 "color": colour,
                 "width": 3 if winner else 1.7,
@@ -226,7 +226,22 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
         )
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%")
-    return _styled(figure)
+    return styled(figure)
+
+
+def loss_curve(network: TrainedNetwork) -> go.Figure:
+    """Mean training loss of each epoch."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[epoch for epoch, _, _ in network.curve],
+        y=[loss for _, loss, _ in network.curve],
+        mode="lines",
+        line={"color": BLUE, "width": 2},
+        hovertemplate="epoch %{x}<br>loss %{y:.3f}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="epoch")
+    figure.update_yaxes(title_text="training loss")
+    return styled(figure, height=320)
 
 
 def _cost_axis(
@@ -293,7 +308,8 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 15 else f"{name[:8]}…{name[-6:]}"
 
 
-def _styled(figure: go.Figure, *, height: int = 430) -> go.Figure:
+def styled(figure: go.Figure, *, height: int = 430) -> go.Figure:
+    """The look that all figures share."""
     figure.update_layout(
         template="none",
         height=height,

@@ -50,10 +50,10 @@ def result_from_json(value: Any) -> RunResult:
             space=dict(value["space"]),
             search=dict(value["search"]),
             budget=Budget(**value["budget"]),
-            winner=_network(value["winner"]),
-            trained=tuple(_network(network) for network in value["trained"]),
+            winner=network_from_json(value["winner"]),
+            trained=tuple(network_from_json(network) for network in value["trained"]),
             layers=tuple(Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in value["layers"]),
-            test=TestResult(**{**value["test"], "confusion": tuple(tuple(row) for row in value["test"]["confusion"])}),
+            test=test_from_json(value["test"]),
             parity=Parity(**value["parity"]),
             seconds=dict(value["seconds"]),
             machine=dict(value["machine"]),
@@ -66,7 +66,14 @@ def result_from_json(value: Any) -> RunResult:
         raise RunError(f"a part is not as it must be ({error}); it was written by archfit {writer}") from error
 
 
-def _network(value: Mapping[str, Any]) -> TrainedNetwork:
+def test_from_json(value: Mapping[str, Any]) -> TestResult:
+    """Inverse of `asdict`."""
+    confusion = tuple(tuple(row) for row in value["confusion"])
+    return TestResult(**{**value, "confusion": confusion, "predicted": tuple(value.get("predicted", ()))})
+
+
+def network_from_json(value: Mapping[str, Any]) -> TrainedNetwork:
+    """Inverse of `TrainedNetwork.to_json`."""
     architecture = value["architecture"]
     return TrainedNetwork(
         **{

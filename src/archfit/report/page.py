@@ -30,7 +30,17 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Writes the page to `path`, whole or not at all. Raises `RunError` where it cannot be written."""
-    text = page(result, trials)
+    write_page(path, page(result, trials), f"archfit resume {path.parent}")
+
+
+def write_page(path: Path, text: str, again: str) -> None:
+    """Writes a page whole or not at all.
+
+    Args:
+        path: Of the file.
+        text: The HTML.
+        again: The command that writes it, for the message of the `RunError` where it cannot be written.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -38,8 +48,7 @@ def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise RunError(
-            f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
-            f"archfit resume {path.parent}"
+            f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: {again}"
         ) from error
 
 
@@ -51,18 +60,27 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
         sections.accuracy_and_cost(
             result,
             trials,
-            _embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
+            embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
         ),
-        sections.chance(trials, _embedded("reward", reward_over_trials(trials))),
-        sections.network(result),
+        sections.chance(trials, embedded("reward", reward_over_trials(trials))),
+        sections.network(result.layers),
         sections.costs(result),
-        sections.networks(result, _embedded("curves", training_curves(result.trained))),
-        sections.test(result, _embedded("confusion", confusion_matrix(_class_names(result), result.test.confusion))),
-        sections.data(result),
+        sections.networks(result, embedded("curves", training_curves(result.trained))),
+        sections.test(
+            result.test,
+            embedded("confusion", confusion_matrix(_class_names(result), result.test.confusion)),
+            "The winner on the test split",
+        ),
+        sections.data(result.dataset),
         sections.method(result, trials),
         sections.all_trials(result, trials),
     ]
-    title = f"archfit: {result.dataset.get('name', 'run')}"
+    body.append(foot(result.archfit_version, result.created))
+    return document(f"archfit: {result.dataset.get('name', 'run')}", body)
+
+
+def document(title: str, body: Sequence[object]) -> str:
+    """A whole page that needs nothing else: style and figures' script are inside, and nothing may be fetched."""
     style = files("archfit.report").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -70,8 +88,7 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escaped(title)}</title><style>{style}</style>"
-        f"<script>{plotly.offline.get_plotlyjs()}</script></head>\n<body><main>{joined(body)}"
-        f"{_foot(result)}</main></body></html>\n"
+        f"<script>{plotly.offline.get_plotlyjs()}</script></head>\n<body><main>{joined(body)}</main></body></html>\n"
     )
 
 
@@ -80,7 +97,8 @@ def _class_names(result: RunResult) -> list[str]:
     return names if len(names) == len(result.test.confusion) else list(result.test.per_class)
 
 
-def _embedded(name: str, figure: go.Figure) -> Markup:
+def embedded(name: str, figure: go.Figure) -> Markup:
+    """A figure as a part of a page."""
     inner = plotly.io.to_html(
         figure,
         config=_CONFIG,
@@ -92,5 +110,5 @@ def _embedded(name: str, figure: go.Figure) -> Markup:
     return element("div", Markup(inner), Markup("<noscript>This figure needs JavaScript.</noscript>"), class_="figure")
 
 
-def _foot(result: RunResult) -> Markup:
-    return element("footer", f"archfit {result.archfit_version}, {result.created}")
+def foot(version: str, created: str) -> Markup:
+    return element("footer", f"archfit {version}, {created}")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archfit.architecture import Architecture
+from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.cost import Budget, Cost
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network trained in full: a finalist, or a reference trained by the same recipe.
+    """A network trained in full: a finalist, a reference trained by the same recipe, or one trained on its own.
 
     Attributes:
         name: "trial 17" for a finalist, the catalogue's name for a reference.
-        role: "winner", "finalist" or "reference".
+        role: "winner", "finalist", "reference", or "trained" for one on its own.
         architecture: None for a reference that is no point of the space searched.
         cost: Re-measured on the exported file.
         within_budget: By the re-measured cost.
@@ -52,6 +52,12 @@ class TestResult:
         images: In the test split.
         confusion: `confusion[true][predicted]`, counts.
         per_class: class name -> precision, recall, f1, images.
+        precision: Mean over the classes that occur; this and what follows None in results of older versions.
+        recall: The same.
+        f1: The same.
+        top5: Share of images whose class is among the five best answers; None up to ten classes.
+        calibration_error: Expected calibration error over 15 bins.
+        predicted: Number of answers of each class.
     """
 
     __test__ = False
@@ -62,6 +68,12 @@ class TestResult:
     images: int
     confusion: tuple[tuple[int, ...], ...]
     per_class: dict[str, dict[str, float]]
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    top5: float | None = None
+    calibration_error: float | None = None
+    predicted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,14 @@ class Layer:
     shape: tuple[int, ...]
     params: int
     madds: int
+
+
+def layer_table(space: SearchSpace, architecture: Architecture | None, task: Task) -> tuple[Layer, ...]:
+    """The rows of a network's picture; none where the space does not draw its networks."""
+    rows = getattr(space, "layers", None)
+    if not callable(rows) or architecture is None:
+        return ()
+    return tuple(Layer(**asdict(row)) for row in rows(architecture, task))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from archfit.report.evidence import search_against_random
 from archfit.report.figures import outside_figure
 from archfit.report.markup import Markup, element, facts, joined, paragraph, plain, readable, section, table, tile
 from archfit.report.network_picture import network_svg
-from archfit.report.record import RunResult, TrainedNetwork
+from archfit.report.record import Layer, RunResult, TestResult, TrainedNetwork
 from archfit.report.wording import (
     BOUND_NAMES,
     Verdict,
@@ -119,14 +119,14 @@ def chance(trials: Sequence[TrialRecord], figure: Markup) -> Markup:
     )
 
 
-def network(result: RunResult) -> Markup:
+def network(layers: Sequence[Layer]) -> Markup:
     pictures = [
-        element("div", Markup(network_svg(result.layers, columns=columns)), class_=f"picture {name}")
+        element("div", Markup(network_svg(layers, columns=columns)), class_=f"picture {name}")
         for name, columns in (("narrow", 2), ("middle", 4), ("wide", 6))
     ]
     rows = [
         (layer.name, layer.kind, layer.detail, "×".join(map(str, layer.shape)), f"{layer.params:,}", f"{layer.madds:,}")
-        for layer in result.layers
+        for layer in layers
     ]
     return section(
         "network",
@@ -222,19 +222,28 @@ def _network_row(network: TrainedNetwork, result: RunResult) -> tuple[object, ..
     )
 
 
-def test(result: RunResult, figure: Markup) -> Markup:
-    outcome = result.test
+def test(outcome: TestResult, figure: Markup, title: str) -> Markup:
     rows = [
         (name, percent(of.get("precision")), percent(of.get("recall")), percent(of.get("f1")), plain(of.get("images")))
         for name, of in outcome.per_class.items()
     ]
     return section(
         "test",
-        "The winner on the test split",
+        title,
         paragraph(
             f"{accuracy_with_error(outcome.accuracy, outcome.standard_error)} of {outcome.images:,} images are right "
             f"(two binomial standard errors); balanced accuracy, the mean recall over classes, is "
             f"{percent(outcome.balanced_accuracy)}."
+        ),
+        facts(
+            [
+                ("precision", _mean(outcome.precision)),
+                ("recall", _mean(outcome.recall)),
+                ("F1", _mean(outcome.f1)),
+                ("top-5", percent(outcome.top5) if outcome.top5 is not None else None),
+                ("calibration error", percent(outcome.calibration_error) if outcome.calibration_error else None),
+                ("answers", _answers(outcome)),
+            ]
         ),
         figure,
         paragraph("Rows are the true classes; the colour is the share of the row.", class_="text note"),
@@ -246,8 +255,23 @@ def test(result: RunResult, figure: Markup) -> Markup:
     )
 
 
-def data(result: RunResult) -> Markup:
-    dataset = result.dataset
+def _mean(value: float | None) -> str | None:
+    return f"{percent(value)}, mean over the classes" if value is not None else None
+
+
+def _answers(outcome: TestResult) -> str | None:
+    """How the answers are spread over the classes, where one is given far more or less often than it is true."""
+    pairs = [
+        (name, given, int(row["images"]))
+        for (name, row), given in zip(outcome.per_class.items(), outcome.predicted, strict=False)
+    ]
+    off = [f"{name} {given} times for {true} images" for name, given, true in pairs if abs(given - true) > 0.1 * true]
+    if not pairs:
+        return None
+    return "; ".join(off[:5]) if off else "every class is answered about as often as it is true (within 10 %)"
+
+
+def data(dataset: Mapping[str, Any]) -> Markup:
     images, notes = dataset.get("images", {}), dataset.get("notes") or ()
     lines = [notes] if isinstance(notes, str) else list(notes)
     splits = plain({name: f"{n:,}" for name, n in images.items()}) if isinstance(images, Mapping) else plain(images)

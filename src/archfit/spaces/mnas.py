@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from archfit.architecture import Architecture, Choice, Option, Task, check_member
 from archfit.errors import InputError
-from archfit.nn.mbconv import LayerSpec, Network
+from archfit.nn.mbconv import EXPANSIONS, LayerSpec, Network
 from archfit.spaces.mnas_layers import LayerRow, layer_rows
 from archfit.spaces.mnas_source import network_source
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton, scale_channels, scale_filters, strides_for
@@ -50,11 +50,15 @@ class MnasSpace:
         width: Multiplies the channels of stem and blocks (see `scale_filters`), not the head's.
         searched_blocks: Which blocks vary, from 1, ascending; None for all.
         skeleton: What is fixed.
+        ops: Operations to choose from; beside those of `OPTIONS` there is "separable", MobileNetV1's.
+        kernels: Odd kernel sizes to choose from.
     """
 
     width: float = 1.0
     searched_blocks: tuple[int, ...] | None = None
     skeleton: Skeleton = MNAS_SKELETON
+    ops: tuple[str, ...] = ("conv", "dconv", "mbconv3", "mbconv6")
+    kernels: tuple[int, ...] = (3, 5)
 
     def __post_init__(self) -> None:
         if not 0 < self.width < math.inf:
@@ -64,6 +68,10 @@ class MnasSpace:
         if not searched or sorted(set(searched)) != list(searched) or searched[0] < 1 or searched[-1] > blocks:
             raise InputError(f"searched_blocks is {searched}; give ascending numbers from 1 to {blocks}, each once")
         object.__setattr__(self, "searched_blocks", tuple(searched))
+        if not self.ops or not set(self.ops) <= {"conv", *EXPANSIONS}:
+            raise InputError(f"ops is {list(self.ops)}; choose from {['conv', *EXPANSIONS]}")
+        if not self.kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise InputError(f"kernels is {list(self.kernels)}; give odd sizes, as 3 and 5")
 
     @property
     def name(self) -> str:
@@ -72,14 +80,22 @@ class MnasSpace:
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
         return tuple(
-            Choice(f"block{block}.{field}", options) for block in self._searched for field, options in OPTIONS.items()
+            Choice(f"block{block}.{field}", options)
+            for block in self._searched
+            for field, options in self._options.items()
         )
 
     def settings(self) -> dict[str, Any]:
         skeleton = {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.skeleton).items()
         }
-        return {"width": self.width, "searched_blocks": list(self._searched), "skeleton": skeleton}
+        return {
+            "width": self.width,
+            "searched_blocks": list(self._searched),
+            "skeleton": skeleton,
+            "ops": list(self.ops),
+            "kernels": list(self.kernels),
+        }
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> MnasSpace:
@@ -87,7 +103,8 @@ class MnasSpace:
         fixed: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in settings["skeleton"].items()
         }
-        return cls(settings["width"], tuple(settings["searched_blocks"]), Skeleton(**fixed))
+        options = {name: tuple(settings[name]) for name in ("ops", "kernels") if name in settings}
+        return cls(settings["width"], tuple(settings["searched_blocks"]), Skeleton(**fixed), **options)
 
     def build(self, architecture: Architecture, task: Task) -> Network:
         return Network(**self.literals(architecture, task))
@@ -102,6 +119,8 @@ class MnasSpace:
             "layers": [tuple(spec) for block in self.blocks(architecture, task) for spec in block],
             "head": self.skeleton.head,
             "activation": self.skeleton.activation,
+            "eps": self.skeleton.eps,
+            "same_padding": task.image_size if self.skeleton.same_padding else 0,
         }
 
     def blocks(self, architecture: Architecture, task: Task) -> list[list[LayerSpec]]:
@@ -176,6 +195,10 @@ class MnasSpace:
         return layer_rows(self.literals(architecture, task), self.blocks(architecture, task), task)
 
     @property
+    def _options(self) -> dict[str, tuple[Option, ...]]:
+        return {**OPTIONS, "op": self.ops, "kernel": self.kernels}
+
+    @property
     def _searched(self) -> tuple[int, ...]:
         return self.searched_blocks or ()
 
@@ -219,7 +242,7 @@ class MnasSpace:
         if block not in self._searched:
             yield self._fixed(block)
             return
-        first = BlockChoices(*(options[0] for options in OPTIONS.values()))  # type: ignore[arg-type]
+        first = BlockChoices(*(options[0] for options in self._options.values()))  # type: ignore[arg-type]
         for difference in (-1, 0, 1):
             count = self._count(block, difference)
             if count == 0:

@@ -21,7 +21,7 @@ class LayerRow:
 
     Attributes:
         name: As in "stem", "block 3 layer 1", "head".
-        kind: "conv", "dconv", "mbconv3", "mbconv6", "pool" or "linear".
+        kind: "conv", "dconv", "separable", "mbconv3", "mbconv6", "pool" or "linear".
         detail: As in "3x3, stride 2, SE 0.25, identity skip".
         shape: Output (channels, height, width); (classes,) for the classifier.
         params: Learnt parameters.
@@ -56,8 +56,9 @@ def layer_rows(literals: Mapping[str, Any], blocks: Sequence[Sequence[LayerSpec]
         ("stem", "conv", _spatial(3, literals["stem_stride"]), network.stem)
     ]
     steps += [(name, spec.op, _detail(spec), layer) for (name, spec), layer in zip(named, network.layers, strict=True)]
+    if literals["head"]:
+        steps.append(("head", "conv", _spatial(1, 1), network.head))
     steps += [
-        ("head", "conv", _spatial(1, 1), network.head),
         ("pool", "pool", "mean over the image", _Mean()),
         ("classifier", "linear", f"{task.classes} classes", network.classifier),
     ]

@@ -21,8 +21,10 @@ class Skeleton:
         filters: Base output channels of each block.
         layers: Base number of layers of each block.
         strides: Of each block's first layer.
-        head: Output channels of the last 1x1 convolution; the width multiplier leaves it alone.
+        head: Output channels of the last 1x1 convolution; the width multiplier leaves it alone; 0 leaves it out.
         activation: "relu", "relu6" or "hswish".
+        eps: Added to the variance by batch norms.
+        same_padding: Strided convolutions pad as TensorFlow does, which weights that were trained there need.
     """
 
     stem: int
@@ -31,14 +33,20 @@ class Skeleton:
     strides: tuple[int, ...]
     head: int = 1280
     activation: str = "relu"
+    eps: float = 1e-5
+    same_padding: bool = False
 
     def __post_init__(self) -> None:
         counts = {"filters": len(self.filters), "layers": len(self.layers), "strides": len(self.strides)}
         if len(set(counts.values())) != 1 or not self.filters:
             raise InputError(f"skeleton has {counts} entries; it needs the same number of each, one per block")
-        for name, values in (("stem", (self.stem,)), ("head", (self.head,)), ("filters", self.filters)):
+        for name, values in (("stem", (self.stem,)), ("filters", self.filters)):
             if min(values) < 1:
                 raise InputError(f"skeleton {name} is {getattr(self, name)}; every value must be at least 1")
+        if self.head < 0:
+            raise InputError(f"skeleton head is {self.head}; it must be at least 1, or 0 for none")
+        if not 0 < self.eps < 1:
+            raise InputError(f"skeleton eps is {self.eps}; it must be a small positive number, as 1e-5")
         if min(self.layers) < 1:
             raise InputError(f"skeleton layers is {self.layers}; every block must have at least 1")
         if not set(self.strides) <= {1, 2}:

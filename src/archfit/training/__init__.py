@@ -9,9 +9,17 @@ from archfit.training.fit import (
     predict_logits,
     score,
 )
-from archfit.training.metrics import METRICS, chance_level, confusion_matrix, get_metric, per_class
+from archfit.training.metrics import (
+    METRICS,
+    calibration_error,
+    chance_level,
+    confusion_matrix,
+    get_metric,
+    per_class,
+    top_k,
+)
 from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
-from archfit.training.recipes import Recipe, final_recipe, proxy_recipe
+from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, transfer_recipe
 
 __all__ = [
     "METRICS",
@@ -20,6 +28,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "Training",
+    "calibration_error",
     "chance_level",
     "check_accelerator",
     "confusion_matrix",
@@ -32,5 +41,7 @@ __all__ = [
     "probe_memory_format",
     "proxy_recipe",
     "score",
+    "top_k",
     "training_rate",
+    "transfer_recipe",
 ]

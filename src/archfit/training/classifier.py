@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,9 +12,11 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms import v2
 
 from archfit.data import Batches
 from archfit.errors import ArchfitError
+from archfit.training.depth import rate_factors
 from archfit.training.metrics import Metric, confusion_matrix
 from archfit.training.muon import Muon, orthogonal_weights
 from archfit.training.recipes import Recipe
@@ -33,6 +36,7 @@ class Classifier(pl.LightningModule):
         batches: Of training images.
         classes: Number of logits.
         metric: Of the validation confusion matrix.
+        seed: Of what is drawn while training beside the batches: mixing, dropout.
     """
 
     def __init__(
@@ -44,9 +48,12 @@ class Classifier(pl.LightningModule):
         batches: Batches,
         classes: int,
         metric: Metric,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
+        self._seed = seed
+        self._mix = _mixing(recipe, classes)
         self.curve: list[tuple[int, float, float]] = []
         self._recipe = recipe
         self._steps = steps
@@ -73,7 +80,7 @@ class Classifier(pl.LightningModule):
         return {**super().__getstate__(), "_batches": None}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
+        images, labels = batch if self._mix is None else self._mix(*batch)
         loss = functional.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
         self._losses.append(loss.detach())
         if len(self._losses) % 20 == 0:
@@ -82,6 +89,8 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._losses.clear()
+        # So that a training that is resumed at an epoch draws what an uninterrupted one would have drawn.
+        torch.manual_seed(self._seed * 1_000_003 + self.global_step)
 
     def on_train_epoch_end(self) -> None:
         self._check_losses()
@@ -120,9 +129,19 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimiser = make_optimiser(self.network, self._recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: cosine_with_warmup(step, self._steps, self._recipe.warmup)
+            optimiser, lambda step: SCHEDULES[self._recipe.schedule](step, self._steps, self._recipe.warmup)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _mixing(recipe: Recipe, classes: int) -> Callable[..., Any] | None:
+    """Mixes a batch (images, labels) into (images, probabilities)."""
+    kinds: list[nn.Module] = []
+    if recipe.mixup:
+        kinds.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
+    if recipe.cutmix:
+        kinds.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
+    return v2.RandomChoice(kinds) if kinds else None
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -130,11 +149,14 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay
     filters = list(orthogonal_weights(network)) if recipe.optimiser == "muon" else []
     orthogonal = {id(weight) for weight in filters}
-    others = [p for p in network.parameters() if id(p) not in orthogonal]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in others if p.ndim > 1], "lr": rate, "weight_decay": decay},
-        {"params": [p for p in others if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-    ]
+    factors = rate_factors(network, recipe.layer_decay)
+    groups: list[dict[str, Any]] = []
+    for factor in sorted(set(factors.values()), reverse=True):
+        others = [p for p in network.parameters() if id(p) not in orthogonal and factors[id(p)] == factor]
+        groups += [
+            {"params": [p for p in others if p.ndim > 1], "lr": rate * factor, "weight_decay": decay},
+            {"params": [p for p in others if p.ndim <= 1], "lr": rate * factor, "weight_decay": 0.0},
+        ]
     if recipe.optimiser == "muon":
         shrink = recipe.filter_weight_decay
         groups.append(
@@ -152,6 +174,17 @@ def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / (rising + 1)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, steps - rising))))
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """The same: half a cosine from 1/25 to 1, then half a cosine to 1/10,000 (arXiv:1708.07120, as torch has it)."""
+    rising = max(1.0, warmup * steps)
+    if step < rising:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / rising))
+    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, steps - rising))))
+
+
+SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"cosine": cosine_with_warmup, "one-cycle": one_cycle}
 
 
 class MovingAverage(WeightAveraging):

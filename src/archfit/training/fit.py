@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 
 from archfit.data import Batches, ImageData, Split, evaluation_batches
 from archfit.errors import InputError, unknown_name
 from archfit.nn.folding import folded
 from archfit.training.classifier import Classifier, MovingAverage
+from archfit.training.depth import GradualUnfreezing
 from archfit.training.metrics import Metric, confusion_matrix, get_metric
 from archfit.training.recipes import Recipe
 from archfit.training.whitening import whiten_first_convolution
@@ -88,6 +91,10 @@ def fit(
     metric: str = "accuracy",
     checkpoints: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    patience: int | None = None,
+    keep_best: bool = False,
+    logs: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
 ) -> Training:
     """Trains `network` in place.
 
@@ -102,6 +109,10 @@ def fit(
         metric: Of the validation score.
         checkpoints: Folder for a checkpoint per epoch; one that is there already is resumed.
         on_progress: Called about twice a second.
+        patience: Stop when so many epochs brought no better validation score; None trains to the end.
+        keep_best: Leave the network with the weights of its best epoch, not of its last; needs `checkpoints`.
+        logs: Folder for `metrics.csv` and, where tensorboard is installed, its events.
+        flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed"}; they go before archfit's own.
 
     Raises:
         DivergedError: The loss became infinite or not a number.
@@ -124,6 +135,8 @@ def fit(
     seen = steps // len(batches) * batches.images + steps % len(batches) * batches.batch_size
     if recipe.whiten:
         whiten_first_convolution(network, batches)
+    if keep_best and checkpoints is None:
+        raise InputError("keep_best needs a folder for checkpoints")
     module = Classifier(
         network.to(memory_format=MEMORY_FORMATS[memory_format]),
         recipe,
@@ -131,10 +144,15 @@ def fit(
         batches=batches,
         classes=len(data.classes),
         metric=get_metric(metric),
+        seed=seed,
     )
     callbacks: list[Callback] = []
     if recipe.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.ema_decay))
+    if recipe.unfreeze:
+        callbacks.append(GradualUnfreezing(network, math.ceil(recipe.unfreeze * steps)))
+    if patience is not None:
+        callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     if on_progress is not None:
         callbacks.append(_ProgressCallback(on_progress, steps, len(batches)))
     last: Path | None = None
@@ -143,32 +161,56 @@ def fit(
         callbacks.append(
             ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
         )
-    start = time.monotonic()
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator=check_accelerator(accelerator),
-            devices=1,
-            max_steps=steps,
-            max_epochs=-1,
-            logger=False,
-            callbacks=callbacks,
-            enable_checkpointing=checkpoints is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
+    best: ModelCheckpoint | None = None
+    if keep_best:
+        best = ModelCheckpoint(
+            checkpoints, filename="best", enable_version_counter=False, monitor="validation_accuracy", mode="max"
         )
+        callbacks.append(best)
+    start = time.monotonic()
+    with _quiet_lightning(), torch.random.fork_rng(devices=()):
+        settings: dict[str, Any] = {
+            "accelerator": check_accelerator(accelerator),
+            "devices": 1,
+            "max_steps": steps,
+            "max_epochs": -1,
+            "logger": _loggers(logs) if logs is not None else False,
+            "callbacks": callbacks,
+            "enable_checkpointing": checkpoints is not None,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "reload_dataloaders_every_n_epochs": 1,
+        }
+        trainer = pl.Trainer(**{**settings, **(flags or {})})
         # A checkpoint that was cut off while it was written is no whole archive: the training starts again.
         resumed = last is not None and last.is_file() and zipfile.is_zipfile(last)
         validation = _in_order(data.validation, data, memory_format) if validate else None
-        trainer.fit(
-            module,
-            val_dataloaders=validation,
-            ckpt_path=str(last) if resumed else None,
-            weights_only=True if resumed else None,
-        )
+        try:
+            trainer.fit(
+                module,
+                val_dataloaders=validation,
+                ckpt_path=str(last) if resumed else None,
+                weights_only=True if resumed else None,
+            )
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit of its own.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
     network.to("cpu").eval()
+    if best is not None and best.best_model_path:
+        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        network.load_state_dict({name.removeprefix("network."): value for name, value in kept.items()})
     return Training(tuple(module.curve), images=seen, seconds=time.monotonic() - start)
+
+
+def _loggers(folder: Path) -> list[Logger]:
+    """CSV always; TensorBoard where it is installed."""
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="csv")]
+    if importlib.util.find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return loggers
 
 
 def predict_logits(

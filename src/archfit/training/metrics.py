@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
 from archfit.errors import unknown_name
 
@@ -28,6 +28,22 @@ def balanced_accuracy(confusion: Tensor) -> float:
     """Mean recall over the classes that occur: chance is 1 / classes however uneven they are."""
     images = confusion.sum(dim=1)
     return float((confusion.diagonal()[images > 0] / images[images > 0]).mean())
+
+
+def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
+    """Share of images whose class is among the `k` largest logits."""
+    return float((logits.topk(k, dim=1).indices == labels.unsqueeze(1)).any(dim=1).double().mean())
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
+    """Expected calibration error over 15 bins of confidence: how far accuracy lies from confidence, on average.
+
+    Guo et al., arXiv:1706.04599, equation 3.
+    """
+    error: Tensor = multiclass_calibration_error(
+        logits.softmax(dim=1), labels, num_classes=logits.shape[1], n_bins=15, norm="l1"
+    )
+    return float(error)
 
 
 METRICS: dict[str, Metric] = {"accuracy": top1, "balanced-accuracy": balanced_accuracy}

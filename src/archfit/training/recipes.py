@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from archfit.data import Augmentation, ImageData
-from archfit.errors import InputError
+from archfit.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ class Recipe:
         ema_decay: Of the moving average of weights that is validated and kept; None keeps the last weights.
         augmentation: Of training batches; None leaves them as they are.
         whiten: Begin the first convolution with the principal components of image patches.
+        schedule: "cosine", or "one-cycle": a cosine up over `warmup`, then down to a ten-thousandth (arXiv:1708.07120).
+        mixup: Alpha of the Beta distribution that images and labels are mixed by; 0 for none (arXiv:1710.09412).
+        cutmix: The same for pasted rectangles (arXiv:1905.04899); with both, each batch draws one of them.
+        layer_decay: Factor of the rate from each quarter of the network to the one before it; below 1 for pretrained
+            layers. The classifier has the full rate.
+        unfreeze: Share of the steps over which the network opens from the classifier down, a quarter at a time; 0
+            trains all from the start.
     """
 
     epochs: float
@@ -41,12 +48,35 @@ class Recipe:
     ema_decay: float | None = None
     augmentation: Augmentation | None = None
     whiten: bool = False
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    layer_decay: float = 1.0
+    unfreeze: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < float("inf"):
             raise InputError(f"epochs is {self.epochs}; it must be a number above zero")
+        for name, value, known in (
+            ("optimiser", self.optimiser, ("sgd", "adamw", "muon")),
+            ("schedule", self.schedule, ("cosine", "one-cycle")),
+        ):
+            if value not in known:
+                raise unknown_name(name, value, known)
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; it must be at least 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate is {self.learning_rate}; it must be a positive number, as 0.001")
+        for name, low, high in (
+            ("weight_decay", 0.0, math.inf),
+            ("label_smoothing", 0.0, 0.99),
+            ("mixup", 0.0, math.inf),
+            ("cutmix", 0.0, math.inf),
+            ("layer_decay", 1e-6, 1.0),
+            ("unfreeze", 0.0, 0.9),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")
 
     def images(self, training_images: int) -> int:
         """Images that a training on a split of that size sees in all."""
@@ -95,6 +125,25 @@ def final_recipe(data: ImageData, epochs: float) -> Recipe:
         label_smoothing=0.1 if epochs >= 12 else 0.0,
         # The average reaches back over about 3 % of the training.
         ema_decay=min(0.999, max(0.9, 1 - 33 / steps)),
+    )
+
+
+def transfer_recipe(data: ImageData, epochs: float) -> Recipe:
+    """For a network with pretrained weights: AdamW, a lower rate for earlier layers, the classifier first alone."""
+    batch_size = 64
+    steps = max(1.0, epochs * len(data.train) / batch_size)
+    return Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimiser="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.02,
+        warmup=0.2,
+        label_smoothing=0.1,
+        ema_decay=min(0.999, max(0.9, 1 - 33 / steps)),
+        augmentation=Augmentation(crop_padding=max(1, round(data.image_size / 12)), flip=data.flip),
+        layer_decay=0.7,
+        unfreeze=0.1,
     )
 
 

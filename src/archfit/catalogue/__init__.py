@@ -1,0 +1,31 @@
+"""Named networks: published architectures as points of our spaces, and others by name, with published figures."""
+
+from archfit.catalogue.external import PACKAGES, external_names, is_external
+from archfit.catalogue.named import (
+    build_named,
+    identity,
+    imagenet_network,
+    pretrained_statistics,
+    published_figures,
+)
+from archfit.catalogue.reference import Published, Reference
+from archfit.catalogue.references import REFERENCES, get_reference
+from archfit.catalogue.tables import TABLES, Row, row_of
+
+__all__ = [
+    "PACKAGES",
+    "REFERENCES",
+    "TABLES",
+    "Published",
+    "Reference",
+    "Row",
+    "build_named",
+    "external_names",
+    "get_reference",
+    "identity",
+    "imagenet_network",
+    "is_external",
+    "pretrained_statistics",
+    "published_figures",
+    "row_of",
+]

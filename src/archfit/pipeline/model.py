@@ -1,0 +1,114 @@
+"""What stands behind a model's name: a reference, a network of another package, or one that archfit wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from archfit.architecture import Architecture, Task
+from archfit.catalogue import build_named, get_reference, imagenet_network, is_external, pretrained_statistics
+from archfit.deploy import ARCHITECTURE
+from archfit.errors import InputError, RunError
+from archfit.nn.weights import Mapped, load_into, read_weights
+from archfit.report.record import Layer, layer_table
+from archfit.spaces import MnasSpace
+
+IMAGENET = "imagenet"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that can be built for any task.
+
+    Attributes:
+        name: As it is shown.
+        known: Its name in the catalogue, or None.
+        space: It is a point of, or None.
+        architecture: Its point, or None.
+    """
+
+    name: str
+    known: str | None
+    space: MnasSpace | None
+    architecture: Architecture | None
+
+    def build(self, task: Task, weights: str | None = None) -> tuple[nn.Module, str]:
+        """A network for a task, and how weights found their places in it.
+
+        Args:
+            task: What it must take and give.
+            weights: "imagenet", a file, or None for random ones.
+
+        Raises:
+            ArchfitError: It cannot be built for the task, or the weights cannot be had or are of another network.
+        """
+        if weights == IMAGENET:
+            if self.known is None:
+                raise InputError(f"there are no ImageNet weights for {self.name}; give a file: --weights FILE")
+            if is_external(self.known):
+                return build_named(self.known, task, imagenet=True), f"ImageNet weights of {self.known}"
+            twin, theirs = imagenet_network(self.known)
+            network = self._fresh(task)
+            return network, f"ImageNet weights of {twin}: {load_into(network, theirs.state_dict(), twin)}"
+        network = self._fresh(task)
+        if weights is None:
+            return network, "from scratch"
+        mapped: Mapped = load_into(network, read_weights(Path(weights).expanduser()), weights)
+        return network, f"{weights}: {mapped}"
+
+    def _fresh(self, task: Task) -> nn.Module:
+        if self.space is not None and self.architecture is not None:
+            return self.space.build(self.architecture, task)
+        assert self.known is not None
+        return build_named(self.known, task)
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation per RGB channel that its pretrained weights expect, images in 0..1."""
+        return pretrained_statistics(self.known)
+
+    def layers(self, task: Task) -> tuple[Layer, ...]:
+        """Rows for the picture of the network; none for a network of another package."""
+        if self.space is None or self.architecture is None:
+            return ()
+        return layer_table(self.space, self.architecture, task)
+
+
+def resolve_model(text: str) -> Model:
+    """The model of a name, of an `architecture.json`, or of a run folder that holds one."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        path = path / ARCHITECTURE
+        if not path.is_file():
+            raise RunError(
+                f"{path.parent} has no {ARCHITECTURE}; give a finished run, its architecture.json, or a name"
+            )
+    if path.suffix == ".json" or path.is_file():
+        return _from_file(path)
+    if is_external(text):
+        return Model(text, text, None, None)
+    reference = get_reference(text)
+    return Model(reference.name, reference.name, reference.space, reference.architecture)
+
+
+def _from_file(path: Path) -> Model:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; give the architecture.json of a run, or a name") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not an architecture ({error}); give the architecture.json of a run") from None
+    if isinstance(content, Mapping) and isinstance(content.get("model"), str):
+        return resolve_model(content["model"])
+    if not isinstance(content, Mapping) or content.get("space") != "mnas" or "settings" not in content:
+        raise InputError(f"{path} is not an architecture of the mnas space; give the architecture.json of a run")
+    try:
+        space = MnasSpace.from_settings(content["settings"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: its settings are not whole ({error}); give the architecture.json of a run") from None
+    architecture = Architecture.from_json(content)
+    return Model(f"{path.parent.name}/{path.name}", None, space, architecture)

@@ -1,0 +1,229 @@
+"""The verb `train`: one network, by name, on a dataset, to a deployed, tested, measured one."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import nn
+
+from archfit._version import __version__
+from archfit.architecture import Task
+from archfit.cost import count_params
+from archfit.data import Augmentation, ImageData
+from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
+from archfit.device import LocalDevice, measure_deployed
+from archfit.pipeline.model import Model, resolve_model
+from archfit.pipeline.request import AUGMENTATIONS, TRAIN, TrainRequest
+from archfit.pipeline.watch import TrainingStatus, Watch
+from archfit.report import TrainRecord, read_training, write_training_page
+from archfit.report.record import TrainedNetwork
+from archfit.report.training import METRICS
+from archfit.study.run_folder import RunFolder, write_json
+from archfit.training import (
+    Progress,
+    Recipe,
+    check_accelerator,
+    final_recipe,
+    fit,
+    probe_memory_format,
+    transfer_recipe,
+)
+
+REPORT = "report.html"
+LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `archfit.train` returns.
+
+    Attributes:
+        folder: With all files of the run.
+        record: Everything that `metrics.json` says.
+    """
+
+    folder: Path
+    record: TrainRecord
+    _network: nn.Module
+
+    def model(self) -> nn.Module:
+        """A copy of the trained network in eval mode: normalised `(N, C, H, W)` float in, logits out."""
+        return copy.deepcopy(self._network).eval()
+
+
+def recipe_for(request: TrainRequest, data: ImageData) -> Recipe:
+    """archfit's recipe for the data, with what was asked for in its place."""
+    make = final_recipe if request.weights is None else transfer_recipe
+    recipe = make(data, request.epochs)
+    given = dict(request.recipe or {})
+    augmentation = recipe.augmentation or Augmentation()
+    varied = {name: given.pop(name) for name in AUGMENTATIONS if name in given}
+    return replace(recipe, **given, augmentation=replace(augmentation, **varied))
+
+
+def with_statistics(data: ImageData, model: Model) -> ImageData:
+    """The data normalised as a network's pretrained weights expect it; grey images by the mean over the channels."""
+    mean, std = model.statistics()
+    if data.channels == 1:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    return replace(data, mean=mean, std=std)
+
+
+class TrainRun:
+    """One training from its folder, resumed where it was stopped.
+
+    Args:
+        run: Its folder, locked.
+        request: What was asked.
+        data: With its test split.
+        watch: Is told what happens.
+    """
+
+    def __init__(self, run: RunFolder, request: TrainRequest, data: ImageData, watch: Watch) -> None:
+        self.run = run
+        self.request = request
+        self.watch = watch
+        self.model = resolve_model(request.model)
+        self.data = with_statistics(data, self.model) if request.weights is not None else data
+        self.accelerator = check_accelerator(request.accelerator)
+
+    def execute(self) -> TrainResult:
+        """Trains what is left to train, and delivers."""
+        watch, request, folder = self.watch, self.request, self.run.path
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(request.seed)
+            network, weights = self.model.build(self.data.task, request.weights)
+        watch.started(folder)
+        for note in self.data.notes:
+            watch.note(note)
+        watch.note(f"{self.model.name}: {weights}, {count_params(network):,} parameters")
+        recipe = recipe_for(request, self.data)
+        memory_format = self._memory_format(recipe)
+        start = time.monotonic()
+
+        def on_progress(progress: Progress) -> None:
+            self.run.tick("train")
+            state = {self.model.name: asdict(progress)}
+            watch.training(TrainingStatus("network", state, 1, time.monotonic() - start))
+
+        watch.step(f"training for {request.epochs:g} epochs")
+        training = fit(
+            network,
+            self.data.without_test(),
+            recipe,
+            seed=request.seed,
+            accelerator=self.accelerator,
+            memory_format=memory_format,
+            metric=request.metric,
+            checkpoints=folder / "training",
+            on_progress=on_progress,
+            patience=request.patience,
+            keep_best=True,
+            logs=folder / LOGS,
+            flags=request.flags,
+        )
+        self.run.tick("train", at_least=0)
+        return self._deliver(network, weights, recipe, memory_format, training.curve)
+
+    def _memory_format(self, recipe: Recipe) -> str:
+        if (stored := self.run.decision("memory_format")) is None:
+            self.watch.step("timing a training step in both memory formats")
+            probe = probe_memory_format(
+                lambda: self.model.build(self.data.task)[0],
+                self.data.task,
+                accelerator=self.accelerator,
+                batch_size=min(32, recipe.batch_size),
+            )
+            stored = self.run.decide("memory_format", probe.memory_format)
+        return str(stored)
+
+    def _deliver(
+        self,
+        network: nn.Module,
+        weights: str,
+        recipe: Recipe,
+        memory_format: str,
+        curve: tuple[tuple[int, float, float], ...],
+    ) -> TrainResult:
+        folder, data, request = self.run.path, self.data, self.request
+        self.watch.step("writing the network, testing it once")
+        write_network(
+            folder,
+            network,
+            data,
+            space=self.model.space,
+            architecture=self.model.architecture,
+            version=__version__,
+            model=self.model.known,
+        )
+        test, parity = test_deployed(folder / NETWORK, network, data)
+        device = LocalDevice()
+        cost = measure_deployed(
+            folder / NETWORK, network, data.task, device, runtime=request.runtime, threads=request.threads
+        )
+        best_epoch, _, validation = max(curve, key=lambda row: (row[2], -row[0]))
+        self.run.tick("train", at_least=0)
+        record = TrainRecord(
+            command=request.command(),
+            created=self.run.created,
+            archfit_version=__version__,
+            model=self.model.name,
+            weights=weights,
+            recipe=asdict(recipe),
+            network=TrainedNetwork(
+                name=self.model.name,
+                role="trained",
+                architecture=self.model.architecture,
+                cost=cost,
+                within_budget=True,
+                validation_accuracy=validation,
+                test_accuracy=test.accuracy,
+                epochs=len(curve),
+                seconds_train=self.run.seconds["train"],
+                curve=curve,
+            ),
+            best_epoch=best_epoch,
+            test=test,
+            parity=parity,
+            layers=self.model.layers(data.task),
+            dataset=data.describe(),
+            machine={
+                "processor": device.describe(),
+                "system": platform.platform(terse=True),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "onnxruntime": onnxruntime.__version__,
+                "archfit": __version__,
+                "accelerator": self.accelerator,
+                "runtime": request.runtime,
+                "threads": request.threads,
+            },
+            memory_format=memory_format,
+            seconds=self.run.seconds["train"],
+        )
+        write_training_page(record, folder / REPORT)
+        write_json(folder / METRICS, record.to_json())  # the last: where it is, the run is finished
+        return TrainResult(folder, record, network)
+
+
+def load_training(folder: Path) -> TrainResult:
+    """The result of a finished training, its network included."""
+    record = read_training(folder)
+    data = record.dataset
+    task = Task(data["channels"], data["image_size"], len(data["classes"]))
+    with torch.random.fork_rng(devices=()):
+        network, _ = resolve_model(str(folder)).build(task)
+    return TrainResult(folder, record, load_weights(folder, network))
+
+
+def is_training(request: Mapping[str, Any]) -> bool:
+    """Whether a run folder's request is of this verb."""
+    return request.get("verb") == TRAIN

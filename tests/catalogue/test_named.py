@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from archfit.architecture import Task
+from archfit.catalogue import TABLES, build_named, identity, imagenet_network, published_figures
+from archfit.cost import count_params
+from archfit.errors import ArchfitError, InputError, MissingExtraError, WeightsError
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        # Documented by torchvision for 1,000 classes.
+        ("torchvision:shufflenet_v2_x1_0", 2_278_604),
+        ("torchvision:mobilenet_v3_small", 2_542_856),
+        ("torchvision:densenet121", 7_978_856),
+        # timm's results table: 2.54 M
+        ("timm:mobilenetv3_small_100", 2_542_856),
+    ],
+)
+def test_parameters_of_other_packages(name: str, params: int) -> None:
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    assert count_params(build_named(name, Task(3, 224, 1000))) == params
+
+
+@pytest.mark.parametrize(
+    "name", ["torchvision:mobilenet_v3_small", "torchvision:googlenet", "timm:mobilenetv3_small_100"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_and_classes_fit(name: str, channels: int) -> None:
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    network = build_named(name, Task(channels, 64, 7))
+    assert network.training
+    assert network.eval()(torch.randn(2, channels, 64, 64)).shape == (2, 7)
+
+
+def test_images_too_small_for_a_network() -> None:
+    with pytest.raises(
+        InputError, match=r"images of 28 pixels are too small for torchvision:resnet18.*raise --image-size"
+    ):
+        build_named("torchvision:resnet18", Task(1, 28, 10))
+    with pytest.raises(InputError, match=r"does not take images of 28 pixels .*raise --image-size"):
+        build_named("torchvision:alexnet", Task(1, 28, 10))
+
+
+def test_names_that_are_nearly_right() -> None:
+    with pytest.raises(InputError, match="unknown network of torchvision 'resnet19'; did you mean 'resnet1"):
+        build_named("torchvision:resnet19", Task(3, 64, 10))
+    with pytest.raises(InputError, match="unknown reference 'mobilenet-v4'; did you mean 'mobilenet-v"):
+        build_named("mobilenet-v4", Task(3, 64, 10))
+
+
+def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(
+        MissingExtraError, match=r"timm is not installed; install it with: pip install 'archfit\[catalogue\]'"
+    ):
+        build_named("timm:mobilenetv3_small_100", Task(3, 64, 10))
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    import urllib.error
+
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(
+        WeightsError, match=r"ImageNet weights of torchvision:mobilenet_v2 cannot be fetched.*https://.*--weights FILE"
+    ):
+        imagenet_network("mobilenet-v2")
+    with pytest.raises(WeightsError, match="nobody publishes ImageNet weights of proxylessnas-mobile"):
+        imagenet_network("proxylessnas-mobile")
+
+
+def test_what_torchvision_publishes() -> None:
+    figures = published_figures("torchvision:mobilenet_v3_small")
+    assert (figures.params, figures.top1) == (2_542_856, 67.668)
+    assert published_figures("timm:anything").params is None
+
+
+def test_identities_differ_where_networks_do() -> None:
+    task = Task(3, 64, 10)
+    assert identity("mobilenet-v2", task) != identity("mobilenet-v2-1.4", task)
+    assert identity("timm:a", task) != identity("torchvision:a", task)
+
+
+@pytest.mark.parametrize("row", TABLES["mnasnet"], ids=lambda row: row.label)
+def test_rows_of_the_paper_build(row: object) -> None:
+    name, published = row.name, row.published  # type: ignore[attr-defined]
+    if name is None:
+        pytest.skip(row.note)  # type: ignore[attr-defined]
+    if ":" in name:
+        pytest.importorskip(name.partition(":")[0])
+    try:
+        network = build_named(name, Task(3, 224, 1000))
+    except ArchfitError as error:
+        pytest.fail(str(error))
+    if published.params is not None and name != "mobilenet-v2-1.4":  # see its note
+        assert count_params(network) == pytest.approx(published.params, rel=0.1)

@@ -1,0 +1,184 @@
+"""The verb `train`, from Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import archfit
+from archfit.data import load_data
+from archfit.errors import ArchfitError, InputError, RunError, WeightsError
+from archfit.pipeline.model import resolve_model
+from archfit.pipeline.request import TrainRequest
+from archfit.pipeline.train import recipe_for, with_statistics
+
+ARCHFIT = [sys.executable, "-m", "archfit"]
+SMALL = ("--train-images", "200", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A training that the command line ran to its end: folder, stdout, stderr."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    command = [*ARCHFIT, "train", "mnasnet-small", "digits", *SMALL, "--mixup", "0.2", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout, done.stderr
+
+
+def test_a_training_leaves_its_files(trained: tuple[Path, str, str]) -> None:
+    folder, out, err = trained
+    assert {path.name for path in folder.iterdir()} == {
+        "architecture.json",
+        "logs",
+        "metrics.json",
+        "network.onnx",
+        "network.py",
+        "report.html",
+        "run.json",
+        "run.lock",
+        "training",
+        "weights.safetensors",
+    }
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for name in ("test_accuracy", "precision", "recall", "f1", "calibration_error"):
+        assert 0 <= metrics[name] <= 1
+    assert metrics["top5"] is None  # ten classes
+    assert (metrics["epochs"], metrics["recipe"]["mixup"]) == (2, 0.2)
+    assert metrics["command"].startswith("archfit train mnasnet-small digits --epochs 2")
+    assert "--mixup 0.2" in metrics["command"]
+    assert "precision, recall, F1" in out
+    assert "mnasnet-small: from scratch" in err
+
+
+def test_what_was_trained_can_be_loaded_and_used(trained: tuple[Path, str, str]) -> None:
+    folder = trained[0]
+    result = archfit.load(folder)
+    assert isinstance(result, archfit.TrainResult)
+    data = load_data("digits", train_images=200)
+    assert data.test is not None
+    images, labels = next(data.test.raw(len(data.test)))
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+    answers = result.model()((images / 255 - mean) / std).argmax(dim=1)
+    assert float((answers == labels).double().mean()) == pytest.approx(result.record.test.accuracy, abs=1e-6)
+    assert archfit.resume(folder).folder == folder  # finished already
+    again = subprocess.run([*ARCHFIT, "report", str(folder)], capture_output=True, text=True, timeout=60)
+    assert "precision, recall, F1" in again.stdout
+    measured = subprocess.run([*ARCHFIT, "measure", str(folder)], capture_output=True, text=True, timeout=60)
+    assert "latency" in measured.stdout
+
+
+def test_a_run_can_be_trained_again(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder = trained[0]
+    model = resolve_model(str(folder / "architecture.json"))
+    network, _ = model.build(archfit.Task(1, 8, 10))
+    theirs = archfit.load(folder)
+    assert isinstance(theirs, archfit.TrainResult)
+    assert [v.shape for v in network.state_dict().values()] == [v.shape for v in theirs.model().state_dict().values()]
+    result = archfit.train(
+        folder, "digits", epochs=1, train_images=100, weights=folder / "weights.safetensors", out=tmp_path / "again"
+    )
+    assert "tensors by name" in result.record.weights
+    assert result.record.recipe["optimiser"] == "adamw"
+
+
+def test_networks_of_other_packages_are_trained(tmp_path: Path) -> None:
+    result = archfit.train(
+        "torchvision:squeezenet1_1", "digits", image_size=64, epochs=1, train_images=64, out=tmp_path / "run"
+    )
+    assert result.record.parity.same_top1 == result.record.parity.images
+    loaded = archfit.load(tmp_path / "run")
+    assert isinstance(loaded, archfit.TrainResult)
+    assert resolve_model(str(tmp_path / "run")).name == "torchvision:squeezenet1_1"
+
+
+def test_a_training_that_is_killed_goes_on(tmp_path: Path) -> None:
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    arguments = ["train", "mnasnet-small", "digits", "--train-images", "300", "--epochs", "5", "--batch-size", "16"]
+    subprocess.run([*ARCHFIT, *arguments, "--out", str(whole)], capture_output=True, check=True, timeout=240)
+    process = subprocess.Popen([*ARCHFIT, *arguments, "--out", str(folder)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "metrics.json").exists()
+    done = subprocess.run([*ARCHFIT, "resume", str(folder)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((run / "metrics.json").read_text()) for run in (whole, folder)]
+    assert results[0]["network"]["curve"] == results[1]["network"]["curve"]
+    assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [*ARCHFIT, "train", "mnasnet-small", "digits", "--epochs", "200", "--out", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
+    deadline = time.monotonic() + 120
+    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == f"archfit: stopped; go on with: archfit resume {folder}"
+    assert "Traceback" not in err
+
+
+def test_the_recipe_is_archfits_with_what_was_asked_for() -> None:
+    data = load_data("digits", train_images=200)
+    scratch = recipe_for(TrainRequest("mnasnet-small", "digits", recipe={"learning_rate": 0.3, "cutout": 3}), data)
+    assert (scratch.optimiser, scratch.learning_rate) == ("muon", 0.3)
+    assert scratch.augmentation is not None
+    assert scratch.augmentation.cutout == 3
+    transfer = recipe_for(TrainRequest("mnasnet-small", "digits", weights="w.pth"), data)
+    assert transfer.optimiser == "adamw"
+
+
+def test_pretrained_networks_see_images_as_they_were_trained() -> None:
+    data = load_data("digits", train_images=200)
+    lite = with_statistics(data, resolve_model("efficientnet-lite0"))
+    # (x - 127) / 128 for x in 0..255
+    assert lite.mean == pytest.approx((127 / 255,))
+    assert lite.std == pytest.approx((128 / 255,))
+    other = with_statistics(data, resolve_model("mobilenet-v2"))
+    assert other.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model": "mnasnet-a11"}, InputError, "unknown reference 'mnasnet-a11'; did you mean 'mnasnet-a1'"),
+        ({"model": "nowhere/architecture.json"}, InputError, "there is no file nowhere/architecture.json"),
+        ({"weights": "none.pth"}, WeightsError, "there is no weights file none.pth"),
+        ({"epochs": 0}, InputError, "epochs is 0; it must be a number above zero"),
+        ({"recipe": {"learning_rat": 1}}, InputError, "'learning_rat'; did you mean 'learning_rate'"),
+        ({"accelerator": "cuda"}, InputError, "accelerator 'cuda' is not available"),
+        ({"dataset": "digts"}, ArchfitError, "digits"),
+        ({"metric": "accurcy"}, InputError, "did you mean 'accuracy'"),
+    ],
+)  # fmt: skip
+def test_bad_input_leaves_nothing(
+    tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    if changes.get("accelerator") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    arguments: dict[str, object] = {"model": "mnasnet-small", "dataset": "digits", "epochs": 1, **changes}
+    with pytest.raises(error, match=message):
+        archfit.train(**arguments, out=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_architecture(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"has no architecture\.json"):
+        resolve_model(str(tmp_path))
+    (tmp_path / "architecture.json").write_text('{"space": "other"}')
+    with pytest.raises(InputError, match="is not an architecture of the mnas space"):
+        resolve_model(str(tmp_path))
