@@ -46,6 +46,10 @@ class Latency:
     threads: int = 1
     batch: int = 1
 
+    def quantiles_ms(self) -> dict[str, float]:
+        """The three of them by name, as records of a run keep them."""
+        return {"p10": self.p10_ms, "p50": self.p50_ms, "p90": self.p90_ms}
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -18,7 +18,7 @@ from archfit.architecture import Architecture, SearchSpace
 from archfit.data import ImageData, evaluation_batches
 from archfit.data.files import DECODE_ERRORS, decode
 from archfit.device import export_winner
-from archfit.errors import DataError, DeviceError, RunError
+from archfit.errors import DataError, DeviceError, RunError, first_line
 from archfit.report.record import Parity, TestResult
 from archfit.study.run_folder import write_json
 from archfit.training import calibration_error, confusion_matrix, per_class, top_k
@@ -108,8 +108,9 @@ def load_weights(folder: Path, network: nn.Module) -> nn.Module:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path} cannot be read ({reason}); write it anew with: archfit resume {folder}") from None
+        raise RunError(
+            f"{path} cannot be read ({first_line(error)}); write it anew with: archfit resume {folder}"
+        ) from None
     return network.eval()
 
 
@@ -122,7 +123,7 @@ def open_network(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own types, one per status code
         raise DeviceError(
-            f"{path} cannot be run by ONNX Runtime ({str(error).splitlines()[0]}); give the network.onnx of a run"
+            f"{path} cannot be run by ONNX Runtime ({first_line(error)}); give the network.onnx of a run"
         ) from None
 
 

@@ -45,6 +45,11 @@ class MissingExtraError(ArchfitError, ImportError):
         super().__init__(f"{package} is not installed; install it with: pip install 'archfit[{extra}]'")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, as much of it as goes into a message of ours."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, with the nearest known one suggested.
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from archfit.architecture import Task
 from archfit.catalogue.reference import IMAGENET_STATISTICS
-from archfit.errors import InputError, MissingExtraError, WeightsError, unknown_name
+from archfit.errors import InputError, MissingExtraError, WeightsError, first_line, unknown_name
 
 PACKAGES = ("timm", "torchvision", "pytorchcv")
 _EXTRA = "catalogue"
@@ -66,7 +66,7 @@ def build_external(name: str, task: Task, *, imagenet: bool = False) -> nn.Modul
         if not imagenet:
             raise
         raise WeightsError(
-            f"the ImageNet weights of {name} cannot be fetched ({_first_line(error)}); fetch "
+            f"the ImageNet weights of {name} cannot be fetched ({first_line(error)}); fetch "
             f"{_address(package, model)} where there is a network, and give the file: --weights FILE"
         ) from None
     return network
@@ -93,7 +93,7 @@ def check_size(network: nn.Module, task: Task, name: str) -> None:
             network(torch.zeros(1, task.channels, task.image_size, task.image_size))
         too_small = ""
     except (RuntimeError, ValueError, AssertionError) as error:
-        too_small = _first_line(error)
+        too_small = first_line(error)
     finally:
         for hook in hooks:
             hook.remove()
@@ -201,7 +201,3 @@ def _address(package: str, model: str) -> str:
         place = (found.hf_hub_id and f"https://huggingface.co/{found.hf_hub_id}") or found.url if found else None
         return str(place or f"the weights of {model}")
     return f"the weights of {model} (github.com/osmr/pytorchcv)"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from archfit.cli.options import Json, Threads
+
 
 def compare(
     networks: Annotated[
@@ -27,11 +29,11 @@ def compare(
     channels: Annotated[int, typer.Option(help="Of the images: 3, or 1 for grey.")] = 3,
     classes: Annotated[int, typer.Option(help="Logits.")] = 1000,
     runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    threads: Threads = 1,
     out: Annotated[
         Path | None, typer.Option(help="New folder for compare.json and compare.html.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Set networks side by side: parameters, multiply-adds and latency here, beside what was published."""
     import json

@@ -6,16 +6,18 @@ from typing import Annotated
 
 import typer
 
+from archfit.cli.options import Json, Threads
+
 
 def measure(
     network: Annotated[
         str, typer.Argument(help="An .onnx file, the folder of a run, or a name as mnasnet-a1.", show_default=False)
     ],
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    threads: Threads = 1,
     runtime: Annotated[str, typer.Option(help="onnxruntime, or torch for a name.")] = "onnxruntime",
     image_size: Annotated[int, typer.Option(help="Pixels, for a name.")] = 224,
     classes: Annotated[int, typer.Option(help="Logits, for a name.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the latency of a network on this machine."""
     import json

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from archfit.cli.options import Json
+
 
 def models(
     pattern: Annotated[
@@ -14,7 +16,7 @@ def models(
             help="Part of a name, or a package: timm, torchvision, pytorchcv. [default: ours]", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the networks that can be trained, compared and measured by name."""
     import json

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from archfit.cli.options import Dataset, Flip, ImageSize, Seed, Threads, TrainImages
 from archfit.errors import InputError
 
 _BUDGET = "Budget"
@@ -14,13 +15,7 @@ _LIMITS = "How long"
 
 
 def search(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="digits, mnist, fashion-mnist, cifar10, cifar100, a .npz file, or a folder of class folders.",
-            show_default=False,
-        ),
-    ],
+    dataset: Dataset,
     latency: Annotated[
         str | None, typer.Option(help="Bound on the latency of one image, with its unit: 0.3ms.", show_default=False)
     ] = None,
@@ -44,19 +39,9 @@ def search(
         Path | None,
         typer.Option(help="New folder for the run. [default: runs/DATASET-...]", show_default=False),
     ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(help="Resize images to so many pixels. [default: as they are]", show_default=False),
-    ] = None,
-    train_images: Annotated[
-        int | None, typer.Option(help="Train on a class-balanced part of so many images.", show_default=False)
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        typer.Option(
-            "--flip/--no-flip", help="Mirrored images keep their label. [default: by the dataset]", show_default=False
-        ),
-    ] = None,
+    image_size: ImageSize = None,
+    train_images: TrainImages = None,
+    flip: Flip = None,
     space: Annotated[str, typer.Option(help="Search space: mnas.")] = "mnas",
     width: Annotated[
         float | None, typer.Option(help="Width multiplier of the space. [default: by the budget]", show_default=False)
@@ -69,7 +54,7 @@ def search(
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy for uneven classes.")] = "accuracy",
     device: Annotated[str, typer.Option(help="Where cost is measured: local.")] = "local",
     runtime: Annotated[str, typer.Option(help="What executes it there: onnxruntime or torch.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    threads: Threads = 1,
     accelerator: Annotated[str, typer.Option(help="Where networks are trained: cpu, cuda, mps or auto.")] = "auto",
     proxy_epochs: Annotated[
         float | None,
@@ -96,7 +81,7 @@ def search(
         int | None,
         typer.Option(help="Training processes, one thread each. [default: cores]", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random, the splits too.")] = 0,
+    seed: Seed = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what the space costs, what fits, and how long it would take.")
     ] = False,

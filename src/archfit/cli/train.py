@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from archfit.cli.options import Dataset, Flip, ImageSize, Seed, Threads, TrainImages
+
 
 def train(
     model: Annotated[
@@ -16,13 +18,7 @@ def train(
             show_default=False,
         ),
     ],
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="digits, mnist, fashion-mnist, cifar10, cifar100, a .npz file, or a folder of class folders.",
-            show_default=False,
-        ),
-    ],
+    dataset: Dataset,
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 20,
     weights: Annotated[
         str | None,
@@ -31,18 +27,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="New folder for the run. [default: runs/MODEL-DATASET-...]", show_default=False)
     ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Resize images to so many pixels. [default: as they are]", show_default=False)
-    ] = None,
-    train_images: Annotated[
-        int | None, typer.Option(help="Train on a class-balanced part of so many images.", show_default=False)
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        typer.Option(
-            "--flip/--no-flip", help="Mirrored images keep their label. [default: by the dataset]", show_default=False
-        ),
-    ] = None,
+    image_size: ImageSize = None,
+    train_images: TrainImages = None,
+    flip: Flip = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a better one.", show_default=False)
     ] = None,
@@ -75,12 +62,12 @@ def train(
     ] = None,
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy: keeps the best epoch.")] = "accuracy",
     runtime: Annotated[str, typer.Option(help="What times the network: onnxruntime or torch.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    threads: Threads = 1,
     accelerator: Annotated[str, typer.Option(help="Where it trains: cpu, cuda, mps or auto.")] = "auto",
     precision: Annotated[
         str | None, typer.Option(help="Lightning's: 32-true, 16-mixed, bf16-mixed.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random, the splits too.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a network by name on a dataset; export, measure and test it."""
     from archfit.cli.live import LiveWatch, run_guarded

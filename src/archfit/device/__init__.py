@@ -1,7 +1,7 @@
 """Where cost is measured: export to a runtime, timing, this machine, and the cost cache."""
 
 from archfit.device.cache import CostCache, cache_key
-from archfit.device.costing import measure_cost
+from archfit.device.costing import cost_key, measure_cost
 from archfit.device.export import export_candidate, export_winner
 from archfit.device.files import measure_deployed, measure_file
 from archfit.device.local import LocalDevice, processor_name
@@ -18,6 +18,7 @@ __all__ = [
     "LocalDevice",
     "Runtime",
     "cache_key",
+    "cost_key",
     "export_candidate",
     "export_winner",
     "get_runtime",

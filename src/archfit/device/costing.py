@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from torch import nn
 
 from archfit.architecture import Task
 from archfit.cost import Cost, count_madds, count_params
-from archfit.device.cache import CostCache
+from archfit.device.cache import CostCache, cache_key
 from archfit.device.export import export_candidate
 from archfit.device.memory import peak_activation_bytes, weights_bytes
 from archfit.device.protocol import Device, Quiet
+
+
+def cost_key(device: Device, task: Task, *, runtime: str, threads: int, **parts: Any) -> str:
+    """Key of a cost in the cache.
+
+    Args:
+        device: Where it is measured.
+        task: What the network was built for.
+        runtime: Name, as in "onnxruntime".
+        threads: Of the runtime.
+        parts: What else decides the cost: the architecture, its space, the form it is measured in.
+    """
+    return cache_key(
+        task=asdict(task),
+        runtime=device.runtime_label(runtime),
+        threads=threads,
+        batch=1,
+        machine=device.fingerprint(),
+        **parts,
+    )
 
 
 def measure_cost(
@@ -34,7 +55,7 @@ def measure_cost(
         runtime: Name, as in "onnxruntime".
         quiet: Entered around the timed part alone.
         cache: Read before anything is determined; a complete cost is stored in it.
-        key: Of this network in the cache, as of `cache_key`; without it the cache is not used.
+        key: Of this network in the cache, as of `cost_key`; without it the cache is not used.
         stop_if: Asked after the static costs, and again after memory: if it says yes, the cost so far is returned.
 
     Returns:

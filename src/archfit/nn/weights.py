@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from archfit.errors import WeightsError
+from archfit.errors import WeightsError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "module")
 _COUNTER = "num_batches_tracked"
@@ -27,7 +27,7 @@ class Mapped:
 
     Attributes:
         pairs: (name in the network, name in the file), in the network's order.
-        adapted: What was changed on the way, as "stem.0.weight: summed over RGB".
+        adapted: What was changed on the way, as "stem.0.weight: 3 image channels to 1".
         fresh: Names in the network that keep their random weights.
     """
 
@@ -68,7 +68,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "save its state_dict() as .safetensors, and give that"
         ) from None
     except (EOFError, RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is not a whole weights file ({_first_line(error)}); fetch it again") from None
+        raise WeightsError(f"{path} is not a whole weights file ({first_line(error)}); fetch it again") from None
     for name in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
@@ -82,10 +82,6 @@ def _looks_cut_off(path: Path) -> bool:
     """A pickle that ends early says so no better than one that is none."""
     head = path.read_bytes()[:4]
     return not zipfile.is_zipfile(path) and (head[:2] == b"PK" or head[:1] != b"\x80")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def load_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> Mapped:

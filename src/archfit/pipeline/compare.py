@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from archfit._version import __version__
 from archfit.architecture import Task
 from archfit.catalogue import TABLES, Row, build_named, identity, row_of
 from archfit.cost import Cost
-from archfit.device import CostCache, Device, LocalDevice, cache_key, get_runtime, measure_cost
+from archfit.device import CostCache, Device, LocalDevice, cost_key, get_runtime, measure_cost
 from archfit.errors import ArchfitError, InputError, unknown_name
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import Compared, write_comparison
@@ -135,14 +135,7 @@ def _rows(names: Sequence[str], table: str | None, image_size: int) -> list[Row]
 
 
 def _cost(name: str, task: Task, device: Device, cache: CostCache, runtime: str, threads: int) -> Cost:
-    key = cache_key(
-        **identity(name, task),
-        task=asdict(task),
-        runtime=device.runtime_label(runtime),
-        threads=threads,
-        batch=1,
-        machine=device.fingerprint(),
-    )
+    key = cost_key(device, task, runtime=runtime, threads=threads, **identity(name, task))
     if (known := cache.get(key)) is not None:
         return known
     with torch.random.fork_rng(devices=()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from archfit.architecture import Architecture, SearchSpace
 from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.deploy import export_network
-from archfit.device import CostCache, Device, Effort, LocalDevice, cache_key, measure_cost, measure_deployed
+from archfit.device import CostCache, Device, Effort, LocalDevice, cost_key, measure_cost, measure_deployed
 from archfit.study.search import over_limit
 
 QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
@@ -86,14 +85,13 @@ class CostMeter:
         )
 
     def _key(self, device: Device, space: SearchSpace, architecture: Architecture, **parts: str) -> str:
-        return cache_key(
+        return cost_key(
+            device,
+            self._data.task,
+            runtime=self._runtime,
+            threads=self._threads,
             architecture=architecture.to_json(),
             space=space.settings(),
-            task=asdict(self._data.task),
-            runtime=device.runtime_label(self._runtime),
-            threads=self._threads,
-            batch=1,
-            machine=device.fingerprint(),
             **parts,
         )
 

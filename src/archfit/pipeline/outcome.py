@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import optuna
@@ -20,7 +21,7 @@ from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.deploy import NETWORK
 from archfit.device import Device
-from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.request import SearchRequest, TrainRequest
 from archfit.report import pareto_front, search_against_random
 from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, layer_table
 from archfit.study.record import TrialRecord
@@ -155,21 +156,25 @@ def summarise(
             "total": seconds["search"] + seconds["train"],
             **time_spent(trials, seconds["search"], request.worker_count),
         },
-        machine={
-            "processor": device.describe(),
-            "system": platform.platform(terse=True),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "optuna": optuna.__version__,
-            "archfit": __version__,
-            "accelerator": accelerator,
-            "runtime": request.runtime,
-            "threads": request.threads,
-        },
+        machine={**machine_of(device, accelerator, request), "optuna": optuna.__version__},
         memory_format=memory_format,
         recommendation=_recommendation(winner, others, trials, request),
     )
+
+
+def machine_of(device: Device, accelerator: str, request: SearchRequest | TrainRequest) -> dict[str, Any]:
+    """Where a run trained and measured, and by which versions, for its record."""
+    return {
+        "processor": device.describe(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "archfit": __version__,
+        "accelerator": accelerator,
+        "runtime": request.runtime,
+        "threads": request.threads,
+    }
 
 
 def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:

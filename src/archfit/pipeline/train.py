@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from torch import nn
 
@@ -21,6 +19,7 @@ from archfit.data import Augmentation, ImageData
 from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
 from archfit.device import LocalDevice, measure_deployed
 from archfit.pipeline.model import Model, resolve_model
+from archfit.pipeline.outcome import machine_of
 from archfit.pipeline.request import AUGMENTATIONS, TRAIN, TrainRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report import TrainRecord, read_training, write_training_page
@@ -77,34 +76,57 @@ def with_statistics(data: ImageData, model: Model) -> ImageData:
     return replace(data, mean=mean, std=std)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a training begins with.
+
+    Attributes:
+        model: That is trained.
+        network: Built for the data, with its first weights.
+        weights: What those are, and how they found their places.
+        data: With its test split, normalised as the weights expect it.
+    """
+
+    model: Model
+    network: nn.Module
+    weights: str
+    data: ImageData
+
+
+def prepare(request: TrainRequest, data: ImageData) -> Prepared:
+    """Builds the network of a request. Raises `ArchfitError` where it cannot be built or its weights cannot be had."""
+    model = resolve_model(request.model)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(request.seed)
+        network, weights = model.build(data.task, request.weights)
+    return Prepared(model, network, weights, with_statistics(data, model) if request.weights is not None else data)
+
+
 class TrainRun:
     """One training from its folder, resumed where it was stopped.
 
     Args:
         run: Its folder, locked.
         request: What was asked.
-        data: With its test split.
+        prepared: Of the request; its network is trained in place.
         watch: Is told what happens.
     """
 
-    def __init__(self, run: RunFolder, request: TrainRequest, data: ImageData, watch: Watch) -> None:
+    def __init__(self, run: RunFolder, request: TrainRequest, prepared: Prepared, watch: Watch) -> None:
         self.run = run
         self.request = request
         self.watch = watch
-        self.model = resolve_model(request.model)
-        self.data = with_statistics(data, self.model) if request.weights is not None else data
+        self.model, self.data = prepared.model, prepared.data
+        self.network, self.weights = prepared.network, prepared.weights
         self.accelerator = check_accelerator(request.accelerator)
 
     def execute(self) -> TrainResult:
         """Trains what is left to train, and delivers."""
         watch, request, folder = self.watch, self.request, self.run.path
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(request.seed)
-            network, weights = self.model.build(self.data.task, request.weights)
         watch.started(folder)
         for note in self.data.notes:
             watch.note(note)
-        watch.note(f"{self.model.name}: {weights}, {count_params(network):,} parameters")
+        watch.note(f"{self.model.name}: {self.weights}, {count_params(self.network):,} parameters")
         recipe = recipe_for(request, self.data)
         memory_format = self._memory_format(recipe)
         start = time.monotonic()
@@ -116,7 +138,7 @@ class TrainRun:
 
         watch.step(f"training for {request.epochs:g} epochs")
         training = fit(
-            network,
+            self.network,
             self.data.without_test(),
             recipe,
             seed=request.seed,
@@ -131,7 +153,7 @@ class TrainRun:
             flags=request.flags,
         )
         self.run.tick("train", at_least=0)
-        return self._deliver(network, weights, recipe, memory_format, training.curve)
+        return self._deliver(recipe, memory_format, training.curve)
 
     def _memory_format(self, recipe: Recipe) -> str:
         if (stored := self.run.decision("memory_format")) is None:
@@ -145,15 +167,8 @@ class TrainRun:
             stored = self.run.decide("memory_format", probe.memory_format)
         return str(stored)
 
-    def _deliver(
-        self,
-        network: nn.Module,
-        weights: str,
-        recipe: Recipe,
-        memory_format: str,
-        curve: tuple[tuple[int, float, float], ...],
-    ) -> TrainResult:
-        folder, data, request = self.run.path, self.data, self.request
+    def _deliver(self, recipe: Recipe, memory_format: str, curve: tuple[tuple[int, float, float], ...]) -> TrainResult:
+        folder, data, request, network = self.run.path, self.data, self.request, self.network
         self.watch.step("writing the network, testing it once")
         write_network(
             folder,
@@ -176,7 +191,7 @@ class TrainRun:
             created=self.run.created,
             archfit_version=__version__,
             model=self.model.name,
-            weights=weights,
+            weights=self.weights,
             recipe=asdict(recipe),
             network=TrainedNetwork(
                 name=self.model.name,
@@ -195,17 +210,7 @@ class TrainRun:
             parity=parity,
             layers=self.model.layers(data.task),
             dataset=data.describe(),
-            machine={
-                "processor": device.describe(),
-                "system": platform.platform(terse=True),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "onnxruntime": onnxruntime.__version__,
-                "archfit": __version__,
-                "accelerator": self.accelerator,
-                "runtime": request.runtime,
-                "threads": request.threads,
-            },
+            machine=machine_of(device, self.accelerator, request),
             memory_format=memory_format,
             seconds=self.run.seconds["train"],
         )

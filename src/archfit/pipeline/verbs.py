@@ -30,7 +30,7 @@ from archfit.pipeline.plan import (
 )
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.search import REPORT, RESULT, STUDY, SearchRun
-from archfit.pipeline.train import TrainResult, TrainRun, is_training, load_training
+from archfit.pipeline.train import TrainResult, TrainRun, is_training, load_training, prepare
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import read_result, read_training, write_report, write_training_page
 from archfit.report.record import RunResult
@@ -269,14 +269,13 @@ def start_training(request: TrainRequest, dataset: Any, out: Path | None, watch:
     if out is not None:
         RunFolder.check_free(out)
     data = read_data(request, watch, given=dataset)
-    with torch.random.fork_rng(devices=()):
-        model.build(data.task, request.weights)  # what cannot be built is refused before there is a folder
+    prepared = prepare(request, data)  # what cannot be built is refused before there is a folder
     folder = out if out is not None else _free_folder(f"{_word(model.name)}-{_word(Path(request.dataset).stem)}")
     run = RunFolder.create(folder, request.to_json(), __version__)
     try:
         if dataset is not None:
             keep_data(data, folder)
-        return TrainRun(run, request, data, watch).execute()
+        return TrainRun(run, request, prepared, watch).execute()
     finally:
         if not (folder / "training").is_dir():
             run.discard()  # it never ended an epoch
@@ -330,7 +329,7 @@ def _resume_training(run: RunFolder, watch: Watch) -> TrainResult:
         watch.note(f"{folder} is finished already; nothing is left to do")
         return load_training(folder)
     request = TrainRequest.from_json(run.request)
-    return TrainRun(run, request, read_data(request, watch, run=folder), watch).execute()
+    return TrainRun(run, request, prepare(request, read_data(request, watch, run=folder)), watch).execute()
 
 
 def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResult | TrainResult:

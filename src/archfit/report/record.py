@@ -170,7 +170,7 @@ class RunResult:
             "madds": self.winner.cost.madds,
             "memory_bytes": self.winner.cost.memory_bytes,
             "file_bytes": self.winner.cost.file_bytes,
-            "latency_ms": {"p10": latency.p10_ms, "p50": latency.p50_ms, "p90": latency.p90_ms} if latency else None,
+            "latency_ms": latency.quantiles_ms() if latency else None,
             "budget": self.budget.to_json(),
             "within_budget": self.winner.within_budget,
             "architecture": self.winner.architecture.to_json() if self.winner.architecture else None,

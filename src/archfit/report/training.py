@@ -89,7 +89,7 @@ class TrainRecord:
             "madds": cost.madds,
             "memory_bytes": cost.memory_bytes,
             "file_bytes": cost.file_bytes,
-            "latency_ms": {"p10": latency.p10_ms, "p50": latency.p50_ms, "p90": latency.p90_ms} if latency else None,
+            "latency_ms": latency.quantiles_ms() if latency else None,
             "epochs": self.network.epochs,
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,

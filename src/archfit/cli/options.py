@@ -1,0 +1,31 @@
+"""Options that commands share, each with the same help everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, a .npz file, or a folder of class folders.",
+        show_default=False,
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Resize images to so many pixels. [default: as they are]", show_default=False),
+]
+TrainImages = Annotated[
+    int | None, typer.Option(help="Train on a class-balanced part of so many images.", show_default=False)
+]
+Flip = Annotated[
+    bool | None,
+    typer.Option(
+        "--flip/--no-flip", help="Mirrored images keep their label. [default: by the dataset]", show_default=False
+    ),
+]
+Threads = Annotated[int, typer.Option(help="Threads of the runtime.")]
+Seed = Annotated[int, typer.Option(help="Of everything random, the splits too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
