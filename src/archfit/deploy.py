@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from archfit.data.files import DECODE_ERRORS, decode
 from archfit.device import export_winner
 from archfit.errors import DataError, DeviceError, RunError, first_line
 from archfit.report.record import Parity, TestResult
-from archfit.study.run_folder import write_json
+from archfit.study.run_folder import not_written, write_file, write_json
 from archfit.training import calibration_error, confusion_matrix, per_class, top_k
 
 NETWORK = "network.onnx"
@@ -67,7 +66,7 @@ def write_network(
         "std": list(data.std),
         "class_names": list(data.classes),
     }
-    _write(folder / WEIGHTS, save({key: value.contiguous() for key, value in network.state_dict().items()}))
+    write_file(folder / WEIGHTS, save({key: value.contiguous() for key, value in network.state_dict().items()}))
     files = [WEIGHTS]
     if architecture is not None and space is not None:
         write_json(folder / ARCHITECTURE, {**architecture.to_json(), "settings": space.settings(), **described})
@@ -75,7 +74,7 @@ def write_network(
         source = getattr(space, "source", None)
         if callable(source):
             text = source(architecture, data.task, mean=data.mean, std=data.std, class_names=data.classes)
-            _write(folder / SOURCE, text.encode())
+            write_file(folder / SOURCE, text.encode())
             files.append(SOURCE)
     elif model is not None:
         write_json(folder / ARCHITECTURE, {"model": model, **described})
@@ -84,7 +83,7 @@ def write_network(
         export_network(folder / NETWORK, network, data, version=version)
     except DeviceError as error:
         if isinstance(error.__cause__, OSError):
-            raise _not_written(folder / NETWORK, error.__cause__) from None
+            raise not_written(folder / NETWORK, error.__cause__) from None
         raise
     return [NETWORK, *files]
 
@@ -196,23 +195,6 @@ def test_result(logits: Tensor, truth: Tensor, names: tuple[str, ...]) -> TestRe
         top5=top_k(logits, truth, 5) if len(names) > 10 else None,
         calibration_error=calibration_error(logits, truth),
         predicted=tuple(confusion.sum(dim=0).tolist()),
-    )
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _not_written(path, error) from None
-
-
-def _not_written(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
-        f"archfit resume {path.parent}"
     )
 
 

@@ -2,11 +2,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+from torchvision import models
 
 from archfit.architecture import Task
-from archfit.catalogue import TABLES, build_named, identity, imagenet_network, published_figures
+from archfit.catalogue import (
+    TABLES,
+    build_named,
+    identity,
+    imagenet_network,
+    in_published_order,
+    published_figures,
+)
+from archfit.catalogue.external import take_over
 from archfit.cost import count_params
 from archfit.errors import ArchfitError, InputError, MissingExtraError, WeightsError
+from archfit.nn.weights import load_into
 
 
 @pytest.mark.parametrize(
@@ -85,6 +96,30 @@ def test_what_torchvision_publishes() -> None:
     figures = published_figures("torchvision:mobilenet_v3_small")
     assert (figures.params, figures.top1) == (2_542_856, 67.668)
     assert published_figures("timm:anything").params is None
+
+
+@pytest.mark.parametrize(("name", "helpers"), [("squeezenet1_1", {}), ("googlenet", {"aux_logits": True})])
+def test_published_weights_go_into_a_network_of_other_classes_and_channels(name: str, helpers: dict[str, bool]) -> None:
+    torch.manual_seed(0)
+    published = models.get_model(name, weights=None, **helpers, **({"init_weights": False} if helpers else {}))
+    network = build_named(f"torchvision:{name}", Task(1, 224, 5))
+    take_over(network, published.state_dict(), name)
+    convolutions = [
+        next(module for module in each.modules() if isinstance(module, nn.Conv2d)) for each in (network, published)
+    ]
+    torch.testing.assert_close(convolutions[0].weight, convolutions[1].weight.sum(1, keepdim=True))
+    middle = list(network.state_dict())[20]
+    assert torch.equal(network.state_dict()[middle], published.state_dict()[middle])
+
+
+def test_a_safetensors_file_with_foreign_names_finds_its_order() -> None:
+    timm = pytest.importorskip("timm")
+    theirs = timm.create_model("tf_efficientnet_lite0").state_dict()
+    alphabetical = {name: theirs[name] for name in sorted(theirs)}
+    assert list(in_published_order("efficientnet-lite0", alphabetical)) == list(theirs)
+    network = build_named("efficientnet-lite0", Task(3, 64, 1000))
+    load_into(network, in_published_order("efficientnet-lite0", alphabetical), "timm's")
+    torch.testing.assert_close(network.state_dict()["head.0.weight"], theirs["conv_head.weight"])
 
 
 def test_identities_differ_where_networks_do() -> None:

@@ -5,6 +5,7 @@ from archfit.catalogue.named import (
     build_named,
     identity,
     imagenet_network,
+    in_published_order,
     pretrained_statistics,
     published_figures,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "get_reference",
     "identity",
     "imagenet_network",
+    "in_published_order",
     "is_external",
     "pretrained_statistics",
     "published_figures",

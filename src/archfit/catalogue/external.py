@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archfit.architecture import Task
 from archfit.catalogue.reference import IMAGENET_STATISTICS
 from archfit.errors import InputError, MissingExtraError, WeightsError, first_line, unknown_name
+from archfit.nn.weights import load_into
 
 PACKAGES = ("timm", "torchvision", "pytorchcv")
 _EXTRA = "catalogue"
@@ -120,17 +121,12 @@ def _package(name: str) -> ModuleType:
 def _torchvision(model: str, task: Task, imagenet: bool) -> nn.Module:
     from torchvision import models
 
-    helper: dict[str, Any] = {"aux_logits": imagenet, "init_weights": True} if model in _WITHOUT_HELPER else {}
-    if imagenet:
-        network: nn.Module = models.get_model(model, weights="DEFAULT")
-        if model in _WITHOUT_HELPER:
-            for name, nothing in (("aux_logits", False), ("AuxLogits", None), ("aux1", None), ("aux2", None)):
-                setattr(network, name, nothing)
-        _replace_last(network, nn.Linear, lambda old: nn.Linear(old.in_features, task.classes))
-    else:
-        network = models.get_model(model, weights=None, num_classes=task.classes, **helper)
+    helper: dict[str, Any] = {"aux_logits": False, "init_weights": True} if model in _WITHOUT_HELPER else {}
+    network: nn.Module = models.get_model(model, weights=None, num_classes=task.classes, **helper)
     if task.channels != 3:
         _replace_first(network, task.channels)
+    if imagenet:
+        take_over(network, models.get_model(model, weights="DEFAULT").state_dict(), model)
     return network
 
 
@@ -143,51 +139,29 @@ def _timm(model: str, task: Task, imagenet: bool) -> nn.Module:
 def _pytorchcv(model: str, task: Task, imagenet: bool) -> nn.Module:
     provider = importlib.import_module(f"{_package('pytorchcv').__name__}.model_provider")
     fitting = {"num_classes": task.classes, "in_channels": task.channels}
-    network: nn.Module
     if model in _SHUFFLENETS:
         make = importlib.import_module("pytorchcv.models.shufflenet").get_shufflenet
-        network = make(3, _SHUFFLENETS[model], **fitting)
-    elif imagenet:
-        network = provider.get_model(model, pretrained=True)
-        _replace_last(network, nn.Linear, lambda old: nn.Linear(old.in_features, task.classes))
-        if task.channels != 3:
-            _replace_first(network, task.channels)
-    else:
-        network = provider.get_model(model, **fitting)
+        shufflenet: nn.Module = make(3, _SHUFFLENETS[model], **fitting)
+        return shufflenet
+    network: nn.Module = provider.get_model(model, **fitting)
+    if imagenet:
+        take_over(network, provider.get_model(model, pretrained=True).state_dict(), model)
     return network
 
 
+def take_over(network: nn.Module, published: Mapping[str, Tensor], name: str) -> None:
+    """Fills a network with published weights; those of parts that it does without, as helper heads, are left out."""
+    load_into(network, {key: published[key] for key in network.state_dict() if key in published}, name)
+
+
 def _replace_first(network: nn.Module, channels: int) -> None:
-    """The first convolution for other image channels; RGB filters are summed for grey images."""
-
-    def fitted(old: nn.Conv2d) -> nn.Conv2d:
-        new = nn.Conv2d(
-            channels,
-            old.out_channels,
-            old.kernel_size,  # type: ignore[arg-type]
-            old.stride,  # type: ignore[arg-type]
-            old.padding,  # type: ignore[arg-type]
-            bias=old.bias is not None,
-        )
-        with torch.no_grad():
-            new.weight.copy_(old.weight.sum(dim=1, keepdim=True).expand_as(new.weight) / channels)
-            if old.bias is not None and new.bias is not None:
-                new.bias.copy_(old.bias)
-        return new
-
+    """A new first convolution for other image channels."""
     for parent in network.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d):
-                setattr(parent, name, fitted(child))
+        for name, old in parent.named_children():
+            if isinstance(old, nn.Conv2d):
+                like: dict[str, Any] = {key: getattr(old, key) for key in ("kernel_size", "stride", "padding")}
+                setattr(parent, name, nn.Conv2d(channels, old.out_channels, bias=old.bias is not None, **like))
                 return
-
-
-def _replace_last(network: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> None:
-    last = [
-        (parent, name) for parent in network.modules() for name, child in parent.named_children() if type(child) is kind
-    ]
-    parent, name = last[-1]
-    setattr(parent, name, make(getattr(parent, name)))
 
 
 def _address(package: str, model: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from archfit.architecture import Task
 from archfit.catalogue.external import build_external, check_size, is_external, timm_statistics
 from archfit.catalogue.reference import IMAGENET_STATISTICS, Published
 from archfit.catalogue.references import get_reference
-from archfit.errors import WeightsError
+from archfit.errors import MissingExtraError, WeightsError
+
+_FEWEST = 20
 
 
 def build_named(name: str, task: Task, *, imagenet: bool = False) -> nn.Module:
@@ -80,6 +84,27 @@ def imagenet_network(name: str) -> tuple[str, nn.Module]:
     if not twin:
         raise WeightsError(f"nobody publishes ImageNet weights of {name}; give a file: --weights FILE")
     return twin, build_external(twin, Task(3, 224, 1000), imagenet=True)
+
+
+def in_published_order(name: str, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A file's tensors in the order in which the network that publishes them has them, if the names are that one's.
+
+    A `.safetensors` file keeps no order of its own, and foreign names find their places by order.
+
+    Args:
+        name: Of a reference.
+        weights: Name -> tensor.
+    """
+    twin = get_reference(name).weights
+    if not twin or len(weights) < _FEWEST:
+        return weights
+    try:
+        with torch.random.fork_rng(devices=()):
+            names = build_external(twin, Task(3, 224, 1000)).state_dict()
+    except MissingExtraError:
+        return weights
+    known = {key: weights[key] for key in names if key in weights}
+    return known if len(known) == len(weights) else weights
 
 
 def pretrained_statistics(name: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -49,6 +49,14 @@ def search(
     searched_blocks: Annotated[
         str | None, typer.Option(help="Blocks that vary, as in 2,3,4,5,6. [default: all]", show_default=False)
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Trained network that candidates inherit weights from: a .safetensors or .pth file, the folder of a "
+            "run, or a name. [default: random weights]",
+            show_default=False,
+        ),
+    ] = None,
     sampler: Annotated[str, typer.Option(help="auto, ppo, reinforce, evolution, random, tpe, nsga2 or gp.")] = "auto",
     reward: Annotated[str, typer.Option(help="absolute (TuNAS), soft or hard (MnasNet).")] = "absolute",
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy for uneven classes.")] = "accuracy",
@@ -103,6 +111,7 @@ def search(
         space=space,
         width=width,
         searched_blocks=_numbers(searched_blocks),
+        init=init,
         sampler=sampler,
         reward=reward,
         metric=metric,

@@ -21,12 +21,14 @@ class ProxyTraining:
         metric: Name of the validation score.
         accelerator: "cpu", "cuda", "mps" or "auto".
         memory_format: "channels_last" or "contiguous".
+        pretrained: The networks come with inherited weights, which a recipe from scratch would undo.
     """
 
     epochs: float
     metric: str = "accuracy"
     accelerator: str = "cpu"
     memory_format: str = "channels_last"
+    pretrained: bool = False
 
     def evaluate(
         self,
@@ -40,7 +42,7 @@ class ProxyTraining:
         fit(
             network,
             data,
-            proxy_recipe(data, self.epochs),
+            proxy_recipe(data, self.epochs, pretrained=self.pretrained),
             seed=seed,
             accelerator=self.accelerator,
             memory_format=self.memory_format,

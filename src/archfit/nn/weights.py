@@ -106,13 +106,19 @@ def load_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     by_name = set(ours) == set(theirs)
     matched = list(zip(names, names if by_name else theirs, strict=False))
     classifier = _classifier(network)
+    first = next((name for name, value in ours.items() if value.dim() == 4), None)
     copies: list[tuple[str, str, Tensor]] = []
     adapted, fresh = [], []
-    for position, (mine, other) in enumerate(matched):
+    for mine, other in matched:
         value, wanted = theirs[other], ours[mine].shape
         if value.shape == wanted:
             copies.append((mine, other, value))
-        elif position == 0 and (changed := _other_channels(value, wanted)) is not None:
+        elif (
+            mine == first
+            and value.dim() == 4
+            and (value.shape[0], *value.shape[2:]) == (wanted[0], *wanted[2:])
+            and (changed := other_channels(value, wanted[1])) is not None
+        ):
             copies.append((mine, other, changed))
             adapted.append(f"{mine}: {value.shape[1]} image channels to {wanted[1]}")
         elif mine in classifier and value.dim() == len(wanted) and value.shape[1:] == wanted[1:]:
@@ -133,19 +139,26 @@ def load_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) ->
 
 
 def _classifier(network: nn.Module) -> set[str]:
-    """Names of the tensors of the last linear layer."""
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    return {f"{linear[-1]}.{kind}" for kind in ("weight", "bias")} if linear else set()
+    """Names of the tensors of the last linear layer, or of the last convolution where there is none."""
+    for kind in (nn.Linear, nn.Conv2d):
+        found = [name for name, module in network.named_modules() if isinstance(module, kind)]
+        if found:
+            return {f"{found[-1]}.{part}" for part in ("weight", "bias")}
+    return set()
 
 
-def _other_channels(value: Tensor, wanted: torch.Size) -> Tensor | None:
-    """A first convolution's filters for another number of image channels, or None if that is not what differs."""
-    if value.dim() != 4 or len(wanted) != 4 or (value.shape[0], *value.shape[2:]) != (wanted[0], *wanted[2:]):
-        return None
-    if (value.shape[1], wanted[1]) == (3, 1):
-        return value.sum(dim=1, keepdim=True)
-    if (value.shape[1], wanted[1]) == (1, 3):
-        return value.expand(-1, 3, -1, -1) / 3
+def other_channels(filters: Tensor, channels: int) -> Tensor | None:
+    """A first convolution's filters `(outputs, inputs, k, k)` for another number of image channels.
+
+    RGB filters are summed for grey images, grey ones spread over RGB; other numbers have no such answer: None.
+    """
+    given = filters.shape[1]
+    if given == channels:
+        return filters
+    if (given, channels) == (3, 1):
+        return filters.sum(dim=1, keepdim=True)
+    if (given, channels) == (1, 3):
+        return filters.expand(-1, 3, -1, -1) / 3
     return None
 
 

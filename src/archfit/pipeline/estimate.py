@@ -9,6 +9,7 @@ from archfit._version import __version__
 from archfit.architecture import space_size
 from archfit.cost import Budget, Cost
 from archfit.device import LocalDevice
+from archfit.pipeline.initial import resolve_initial
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.plan import (
     Objects,
@@ -58,7 +59,8 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
     watch = watch or Silent()
     data = read_data(request, watch)
     accelerator = check_accelerator(request.accelerator)
-    space = objects_or_mnas(Objects(), request)
+    trained = resolve_initial(request.init) if request.init is not None else None
+    space = objects_or_mnas(Objects(), request, trained)
     meter = CostMeter(
         LocalDevice(),
         runtime=request.runtime,

@@ -20,6 +20,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
+from archfit.spaces import WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full, training_rates
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
@@ -145,7 +146,7 @@ class Finals:
         self.watch.step(f"training {len(networks)} {title} for {epochs} epochs")
         trained, failures = train_in_full(
             networks,
-            final_recipe(self.data, epochs),
+            final_recipe(self.data, epochs, pretrained=self.request.init is not None),
             self.pool,
             seed=self.request.seed,
             accelerator=self.accelerator,
@@ -197,12 +198,12 @@ class Finals:
             return []
         epochs = next(iter(finalists.values())).epochs
         builders: dict[str, Callable[[], nn.Module]] = {
-            name: partial(_build_reference, name, self.data.task) for name in self.request.references
+            name: partial(_build_reference, name, self.data.task, self.space) for name in self.request.references
         }
         trained = self._full("references", builders, epochs)
         rows = []
         for name, training in trained.items():
-            network = _build_reference(name, self.data.task)
+            network = _build_reference(name, self.data.task, self.space)
             network.load_state_dict(training.weights)
             row = self._trained(training, "reference", None, self.meter.exported(network))
             accuracy = score(
@@ -223,5 +224,11 @@ def _build(space: SearchSpace, architecture: Architecture | None, task: Task) ->
     return space.build(architecture, task)
 
 
-def _build_reference(name: str, task: Task) -> nn.Module:
-    return get_reference(name).build(task)
+def _build_reference(name: str, task: Task, searched: SearchSpace) -> nn.Module:
+    """With inherited weights where the candidates had such."""
+    reference = get_reference(name)
+    network = reference.space.build(reference.architecture, task)
+    blocks = reference.space.blocks(reference.architecture, task)
+    if isinstance(searched, WarmMnasSpace) and len(blocks) == len(searched.skeleton.filters):
+        searched.fill(network, list(map(len, blocks)))
+    return network

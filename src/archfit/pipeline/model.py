@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from archfit.architecture import Architecture, Task
-from archfit.catalogue import build_named, get_reference, imagenet_network, is_external, pretrained_statistics
+from archfit.catalogue import (
+    build_named,
+    get_reference,
+    imagenet_network,
+    in_published_order,
+    is_external,
+    pretrained_statistics,
+)
 from archfit.deploy import ARCHITECTURE
 from archfit.errors import InputError, RunError
 from archfit.nn.weights import Mapped, load_into, read_weights
@@ -58,7 +65,10 @@ class Model:
         network = self._fresh(task)
         if weights is None:
             return network, "from scratch"
-        mapped: Mapped = load_into(network, read_weights(Path(weights).expanduser()), weights)
+        read: Mapping[str, Tensor] = read_weights(Path(weights).expanduser())
+        if self.known is not None and not is_external(self.known):
+            read = in_published_order(self.known, read)
+        mapped: Mapped = load_into(network, read, weights)
         return network, f"{weights}: {mapped}"
 
     def _fresh(self, task: Task) -> nn.Module:
@@ -76,6 +86,15 @@ class Model:
         if self.space is None or self.architecture is None:
             return ()
         return layer_table(self.space, self.architecture, task)
+
+
+def read_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel that the images of a finished run were normalised with."""
+    content = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+    try:
+        return tuple(content["mean"]), tuple(content["std"])
+    except (KeyError, TypeError):
+        raise RunError(f"{folder / ARCHITECTURE} says no mean and std; give the folder of a finished run") from None
 
 
 def resolve_model(text: str) -> Model:

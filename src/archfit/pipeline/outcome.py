@@ -24,7 +24,7 @@ from archfit.device import Device
 from archfit.pipeline.request import SearchRequest, TrainRequest
 from archfit.report import pareto_front, search_against_random
 from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, layer_table
-from archfit.study.record import TrialRecord
+from archfit.study.record import FIRST, TrialRecord
 from archfit.study.run_folder import RunFolder
 
 
@@ -141,6 +141,7 @@ def summarise(
             "trials": dict(states),
             "workers": request.worker_count,
             "seed": request.seed,
+            **({"init": request.init} if request.init is not None else {}),
             "proxy": {"epochs": proxy_epochs, "images": len(data.train)},
             "stopped": stopped,
         },
@@ -181,7 +182,7 @@ def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:
     """The sampler that proposed, with what "auto" stood for."""
     if request.sampler != "auto":
         return request.sampler
-    origins = {t.origin for t in trials} - {"random", "unknown"}
+    origins = {t.origin for t in trials} - {"random", "unknown", FIRST}
     return f"auto ({', '.join(sorted(origins))})" if origins else "auto (random so far)"
 
 

@@ -20,7 +20,7 @@ from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
-from archfit.spaces import MnasSpace
+from archfit.spaces import MnasSpace, Trained, WarmMnasSpace
 from archfit.study.fitting import Fitted, fit_space
 from archfit.study.limits import Limits
 
@@ -70,11 +70,23 @@ def keep_data(data: ImageData, run: Path) -> None:
     save_arrays(data, run / _DATA)
 
 
-def objects_or_mnas(objects: Objects, request: SearchRequest) -> SearchSpace:
-    """The space given from Python, or the named one at the width asked for."""
+def objects_or_mnas(
+    objects: Objects, request: SearchRequest, trained: Trained | None = None, origin: Path | None = None
+) -> SearchSpace:
+    """The space given from Python, or the named one at the width asked for.
+
+    Args:
+        objects: May hold a space.
+        request: Names one.
+        trained: What its networks inherit from.
+        origin: Where that is stored by the time one is built; without it they begin at random.
+    """
     if objects.space is not None:
         return objects.space
-    return MnasSpace(width=request.width or 1.0, searched_blocks=request.searched_blocks)
+    width = request.width or 1.0
+    if trained is None:
+        return MnasSpace(width=width, searched_blocks=request.searched_blocks)
+    return WarmMnasSpace.around(trained, origin, width=width, searched_blocks=request.searched_blocks)
 
 
 def sample_space(

@@ -48,6 +48,7 @@ class SearchRequest:
         space: Name of the search space.
         width: Multiplier of the space; None scales it to the budget.
         searched_blocks: Which blocks vary, from 1; None for all.
+        init: What candidates inherit weights from: a weights file, a run's folder or a catalogue name; None is nothing.
         sampler: Proposes architectures.
         reward: Of accuracy and cost.
         metric: "accuracy" or "balanced-accuracy".
@@ -74,6 +75,7 @@ class SearchRequest:
     space: str = "mnas"
     width: float | None = None
     searched_blocks: tuple[int, ...] | None = None
+    init: str | None = None
     sampler: str = "auto"
     reward: str = "absolute"
     metric: str = "accuracy"
@@ -103,6 +105,8 @@ class SearchRequest:
         get_runtime(self.runtime)
         for name in self.references:
             get_reference(name)
+        if self.init is not None and self.space == CUSTOM:
+            raise InputError("init is given, and a space from Python; only networks of the mnas space inherit weights")
         for name in ("threads", "finalists", "workers", "image_size", "train_images", "final_epochs"):
             value = getattr(self, name)
             if value is not None and value < 1:

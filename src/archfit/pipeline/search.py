@@ -18,6 +18,7 @@ from archfit.device import LocalDevice
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals
+from archfit.pipeline.initial import INIT, normalised
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
@@ -35,6 +36,7 @@ from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
+from archfit.spaces import WarmMnasSpace, read_trained
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
@@ -73,7 +75,8 @@ class SearchRun:
             )
         self.run = run
         self.request = request
-        self.data = data
+        self.trained = read_trained(run.path / INIT) if request.init is not None else None
+        self.data = normalised(data, self.trained.statistics) if self.trained is not None else data
         self.objects = objects
         self.watch = watch
         self.limits = request.limits.with_default()
@@ -92,9 +95,11 @@ class SearchRun:
         if self.run.decision("stopped") is not None and not holds_trials(study):
             raise RunError(f"{study} has lost the trials of a search that had ended; restore it, or start a new run")
         watch.started(self.run.path)
+        if self.trained is not None:
+            watch.note(f"candidates begin with what fits of {self.trained.name} ({self.request.init})")
         for note in self.data.notes:
             watch.note(note)
-        first = objects_or_mnas(self.objects, self.request)
+        first = objects_or_mnas(self.objects, self.request, self.trained, self.run.path / INIT)
         context = partial(WorkerContext, self.data.without_test())
         log = self.run.path / "workers.log"
         # Exporting beside the workers is five times slower with more torch threads than one.
@@ -191,7 +196,8 @@ class SearchRun:
             self.run.decide("proxy_epochs", epochs)
             images = round(epochs * len(self.data.train))
             self.watch.note(f"each candidate is trained for {epochs:g} epochs ({images:,} images) before it is scored")
-        return ProxyTraining(epochs, self.request.metric, self.accelerator, memory_format)
+        warm = self.trained is not None
+        return ProxyTraining(epochs, self.request.metric, self.accelerator, memory_format, pretrained=warm)
 
     def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
@@ -240,6 +246,7 @@ class SearchRun:
             partial(meter.candidate, space),
             on_status=on_status,
             elapsed=self.run.seconds["search"],
+            first=space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else (),
         )
         return str(self.run.decide("stopped", search.run()))
 

@@ -18,6 +18,7 @@ from archfit.cost import count_params
 from archfit.data import Augmentation, ImageData
 from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
 from archfit.device import LocalDevice, measure_deployed
+from archfit.pipeline.initial import normalised
 from archfit.pipeline.model import Model, resolve_model
 from archfit.pipeline.outcome import machine_of
 from archfit.pipeline.request import AUGMENTATIONS, TRAIN, TrainRequest
@@ -68,14 +69,6 @@ def recipe_for(request: TrainRequest, data: ImageData) -> Recipe:
     return replace(recipe, **given, augmentation=replace(augmentation, **varied))
 
 
-def with_statistics(data: ImageData, model: Model) -> ImageData:
-    """The data normalised as a network's pretrained weights expect it; grey images by the mean over the channels."""
-    mean, std = model.statistics()
-    if data.channels == 1:
-        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    return replace(data, mean=mean, std=std)
-
-
 @dataclass(frozen=True)
 class Prepared:
     """What a training begins with.
@@ -99,7 +92,9 @@ def prepare(request: TrainRequest, data: ImageData) -> Prepared:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(request.seed)
         network, weights = model.build(data.task, request.weights)
-    return Prepared(model, network, weights, with_statistics(data, model) if request.weights is not None else data)
+    return Prepared(
+        model, network, weights, normalised(data, model.statistics()) if request.weights is not None else data
+    )
 
 
 class TrainRun:

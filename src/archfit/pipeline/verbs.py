@@ -19,6 +19,7 @@ from archfit.data import BUILTIN
 from archfit.deploy import NETWORK, load_weights
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
+from archfit.pipeline.initial import INIT, resolve_initial
 from archfit.pipeline.model import IMAGENET, resolve_model
 from archfit.pipeline.outcome import SearchResult
 from archfit.pipeline.plan import (
@@ -39,7 +40,7 @@ from archfit.reward import Reward
 from archfit.spaces import MnasSpace
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
-from archfit.study.run_folder import RunFolder, read_run
+from archfit.study.run_folder import RunFolder, read_run, write_file
 from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
 from archfit.training import check_accelerator
 
@@ -57,6 +58,7 @@ def search(
     space: str | SearchSpace = "mnas",
     width: float | None = None,
     searched_blocks: Sequence[int] | None = None,
+    init: str | Path | None = None,
     image_size: int | None = None,
     train_images: int | None = None,
     flip: bool | None = None,
@@ -94,6 +96,8 @@ def search(
         space: "mnas", or an object of your own (see `archfit.SearchSpace`).
         width: Multiplier of the mnas space; None scales the space to the budget.
         searched_blocks: Which of the seven blocks vary, from 1; None for all.
+        init: Trained network that candidates inherit filters from, as far as they fit: a `.safetensors` or `.pth` file
+            of a network of the catalogue, the folder of a run, or a name (its ImageNet weights). None is at random.
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
         flip: Whether a mirrored image keeps its label; None is no for digits, yes for photographs.
@@ -138,6 +142,7 @@ def search(
         space=space if isinstance(space, str) else CUSTOM,
         width=width,
         searched_blocks=tuple(searched_blocks) if searched_blocks is not None else None,
+        init=str(init) if init is not None else None,
         sampler=sampler if isinstance(sampler, str) else CUSTOM,
         reward=reward if isinstance(reward, str) else CUSTOM,
         metric=metric,
@@ -168,9 +173,12 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
         watch: Is told what happens.
     """
     check_accelerator(request.accelerator)
-    objects_or_mnas(objects, request)
+    trained = resolve_initial(request.init) if request.init is not None else None
+    objects_or_mnas(objects, request, trained)
     if request.dataset not in (*BUILTIN, CUSTOM):
         request = replace(request, dataset=_absolute(request.dataset))
+    if request.init is not None:
+        request = replace(request, init=_absolute(request.init))
     if out is not None:
         RunFolder.check_free(out)
     data = read_data(request, watch, given=dataset)
@@ -179,6 +187,8 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     try:
         if dataset is not None:
             keep_data(data, folder)
+        if trained is not None:
+            write_file(folder / INIT, trained.to_bytes())
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
         if not holds_trials(folder / STUDY):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archfit.study.record import TrialRecord
+from archfit.study.record import FIRST, TrialRecord
 
 FEWEST = 5
 """Trials with a reward that either side needs before the two are compared."""
@@ -86,7 +86,7 @@ class SearchEvidence:
 
     Attributes:
         random: Uniformly drawn trials.
-        later: All other trials.
+        later: What the sampler proposed.
         probability: That the reward of a later trial exceeds that of a random one; None where there are too few.
         interval: 95 % of `probability`.
         sentence: What this says, with its limits.
@@ -102,7 +102,7 @@ class SearchEvidence:
 def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
     """Compares random trials with later proposals by their rewards; both saw the same proxy and the same costs."""
     drawn = [trial for trial in trials if trial.origin == "random"]
-    proposed = [trial for trial in trials if trial.origin != "random"]
+    proposed = [trial for trial in trials if trial.origin not in ("random", FIRST)]
     random, later = _group(drawn), _group(proposed)
     probability = interval = None
     if min(random.trials, later.trials) >= FEWEST:

@@ -103,7 +103,8 @@ class ProposerSampler(BaseSampler):
 
     All choices of a trial are decided together. Trials that are running are not learnt from, but not proposed again
     either. The first `startup_trials` trials are uniform, and so are later ones until half as many have finished.
-    Each trial gets the user attribute `origin`, and `sampler:log_prob` where a policy sampled it.
+    Each trial gets the user attribute `origin` (an enqueued one keeps its own), and `sampler:log_prob` where a policy
+    sampled it.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class ProposerSampler(BaseSampler):
         early = trial.number < startup or 2 * len(history) < max(startup, 1)
         proposer: Proposer = self._random if early else self.proposer
         proposal = proposer.propose(history, trial.number, taken)
-        set_attribute(study, trial, ORIGIN, proposer.name)
+        set_origin(study, trial, proposer.name)
         if proposal.log_prob is not None and not trial.system_attrs.get("fixed_params"):
             set_attribute(study, trial, LOG_PROB, proposal.log_prob)
         return self._reader.options(proposal.indices)
@@ -156,6 +157,12 @@ def check_maximises(study: Study) -> None:
     if study.directions != [StudyDirection.MAXIMIZE]:
         names = ", ".join(direction.name.lower() for direction in study.directions)
         raise InputError(f"the study's direction is {names}; rewards grow: create it with direction='maximize'")
+
+
+def set_origin(study: Study, trial: FrozenTrial, origin: str) -> None:
+    """Says who proposed the trial, unless whoever enqueued it has said so."""
+    if ORIGIN not in trial.user_attrs:
+        set_attribute(study, trial, ORIGIN, origin)
 
 
 def set_attribute(study: Study, trial: FrozenTrial, key: str, value: float | str) -> None:

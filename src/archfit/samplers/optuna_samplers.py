@@ -14,14 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archfit.architecture import Choice
 from archfit.samplers.adapter import (
-    ORIGIN,
     Canonical,
     Reader,
     check_maximises,
     distributions,
     foreign,
     reward_of,
-    set_attribute,
+    set_origin,
 )
 from archfit.samplers.proposals import Indices, RandomSearch, nearby, stream
 
@@ -115,7 +114,7 @@ class ReplayedSampler(BaseSampler):
         if found is None:
             found = self._random.propose([], trial.number, taken).indices
         rng = stream(self._seed, trial.number, self._tries)
-        set_attribute(study, trial, ORIGIN, origin)
+        set_origin(study, trial, origin)
         return dict(self._reader.options(nearby(found, self._n_options, rng, taken)))
 
     def _ask(

@@ -3,5 +3,15 @@
 from archfit.spaces.mnas import BlockChoices, MnasSpace
 from archfit.spaces.mnas_layers import LayerRow
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton
+from archfit.spaces.warm_start import Trained, WarmMnasSpace, read_trained
 
-__all__ = ["MNAS_SKELETON", "BlockChoices", "LayerRow", "MnasSpace", "Skeleton"]
+__all__ = [
+    "MNAS_SKELETON",
+    "BlockChoices",
+    "LayerRow",
+    "MnasSpace",
+    "Skeleton",
+    "Trained",
+    "WarmMnasSpace",
+    "read_trained",
+]

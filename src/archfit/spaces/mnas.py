@@ -161,7 +161,7 @@ class MnasSpace:
         """
         layers = tuple(max(1, count - 1) for count in self.skeleton.layers)
         shallower = replace(self, skeleton=replace(self.skeleton, layers=layers))
-        if self == replace(self, width=1.0, skeleton=MNAS_SKELETON):
+        if self.width == 1.0 and self.skeleton.layers == MNAS_SKELETON.layers:
             return shallower
         if narrower := [width for width in WIDTHS if width < self.width]:
             return replace(self, width=narrower[0])
@@ -214,9 +214,12 @@ class MnasSpace:
         least = 1 if self.skeleton.strides[block - 1] == 2 else 0
         return max(least, self.skeleton.layers[block - 1] + difference)
 
+    def _filters(self, block: int, factor: float) -> int:
+        return scale_filters(self.skeleton.filters[block - 1], self.width, factor)
+
     def _block(self, block: int, chosen: BlockChoices, inputs: int, task: Task) -> list[LayerSpec]:
         stride = strides_for(self.skeleton, task.image_size)[1][block - 1]
-        filters = scale_filters(self.skeleton.filters[block - 1], self.width, chosen.filters)
+        filters = self._filters(block, chosen.filters)
         layers = []
         for _ in range(self._count(block, chosen.layers)):
             fits = stride == 1 and inputs == filters

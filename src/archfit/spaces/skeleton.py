@@ -9,7 +9,6 @@ from archfit.nn.mbconv import ACTIVATIONS
 
 STEM_STRIDE = 2
 SMALL_IMAGE = 64
-SMALLEST_FEATURE_MAP = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Skeleton:
         activation: "relu", "relu6" or "hswish".
         eps: Added to the variance by batch norms.
         same_padding: Strided convolutions pad as TensorFlow does, which weights that were trained there need.
+        smallest_map: Height and width that the last feature map keeps on small images (see `strides_for`).
     """
 
     stem: int
@@ -35,12 +35,17 @@ class Skeleton:
     activation: str = "relu"
     eps: float = 1e-5
     same_padding: bool = False
+    smallest_map: int = 4
 
     def __post_init__(self) -> None:
         counts = {"filters": len(self.filters), "layers": len(self.layers), "strides": len(self.strides)}
         if len(set(counts.values())) != 1 or not self.filters:
             raise InputError(f"skeleton has {counts} entries; it needs the same number of each, one per block")
-        for name, values in (("stem", (self.stem,)), ("filters", self.filters)):
+        for name, values in (
+            ("stem", (self.stem,)),
+            ("filters", self.filters),
+            ("smallest_map", (self.smallest_map,)),
+        ):
             if min(values) < 1:
                 raise InputError(f"skeleton {name} is {getattr(self, name)}; every value must be at least 1")
         if self.head < 0:
@@ -86,12 +91,13 @@ def scale_filters(base: int, width: float, factor: float) -> int:
 def strides_for(skeleton: Skeleton, image_size: int) -> tuple[int, tuple[int, ...]]:
     """Strides of the stem and of each block.
 
-    For images of 64 pixels or less they become 1, from the stem on, until the last feature map is at least 4x4.
+    For images of 64 pixels or less they become 1, from the stem on, until the last feature map is large enough: 4x4
+    where the skeleton says nothing else.
     """
     strides = [STEM_STRIDE, *skeleton.strides]
     if image_size <= SMALL_IMAGE:
         for index in range(len(strides)):
-            if _last_size(image_size, strides) >= SMALLEST_FEATURE_MAP:
+            if _last_size(image_size, strides) >= skeleton.smallest_map:
                 break
             strides[index] = 1
     return strides[0], tuple(strides[1:])

@@ -10,6 +10,9 @@ from archfit.cost import Cost
 
 State = Literal["complete", "pruned", "failed", "running"]
 
+FIRST = "source"
+"""Origin of trials that were given, not proposed: those nearest to the network whose weights are inherited."""
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -19,7 +22,7 @@ class TrialRecord:
         number: From 0, in the order proposed.
         state: pruned: its cost was too far past the budget, never trained. failed: `reason` says why.
         architecture: Canonical; None only where a trial died before it was decided.
-        origin: "random" for uniformly drawn start-up trials, else the sampler's name.
+        origin: "random" for uniformly drawn start-up trials, `FIRST`, else the sampler's name.
         cost: As far as it was determined before training.
         accuracy: Proxy accuracy on the validation split in [0, 1].
         reward: What the sampler was told.

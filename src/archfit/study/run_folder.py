@@ -158,25 +158,34 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file is at all times either the old one or the new one.
+    """`write_file` with JSON."""
+    write_file(path, json.dumps(value, indent=1).encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes so that the file is at all times either the old one or the new one.
 
     Raises:
         RunError: The disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps(value, indent=1)
     try:
-        with temporary.open("w") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
-            f"archfit resume {path.parent}"
-        ) from None
+        raise not_written(path, error) from None
+
+
+def not_written(path: Path, error: OSError) -> RunError:
+    """The error for a file of a run that the system refused."""
+    return RunError(
+        f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
+        f"archfit resume {path.parent}"
+    )
 
 
 def _take_lock(path: Path) -> int:

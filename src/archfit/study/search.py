@@ -21,7 +21,7 @@ from archfit.errors import RunError
 from archfit.evaluators import Evaluator
 from archfit.reward import Reward
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.record import TrialRecord
+from archfit.study.record import FIRST, TrialRecord
 from archfit.study.storage import asked, distributions, record, records
 from archfit.study.workers import Event, WorkerPool
 
@@ -115,6 +115,7 @@ class TrialSearch:
         measure: Gives the cost of a canonical architecture; slow, uses a cache.
         on_status: Called after each change.
         elapsed: Seconds that earlier sessions used.
+        first: Tried before anything is proposed.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class TrialSearch:
         *,
         on_status: Callable[[SearchStatus], None],
         elapsed: float = 0.0,
+        first: Sequence[Architecture] = (),
     ) -> None:
         self._study = study
         self._setup = setup
@@ -140,7 +142,8 @@ class TrialSearch:
         self._share: dict[int, float] = {}
         self._measuring = False
         self._repeats = _repeats_in_a_row(list(self._records.values()))
-        self._proposed = len(self._records)
+        self._proposed = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+        self._first = first
         self._known = {r.architecture for r in self._records.values() if r.architecture}
 
     @property
@@ -149,7 +152,9 @@ class TrialSearch:
 
     def run(self) -> str:
         """Runs to the end and says why it ended."""
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        for architecture in self._first:
+            self._study.enqueue_trial(dict(architecture.choices), user_attrs={"origin": FIRST}, skip_if_exists=True)
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # Params that its driver had no time to store are sampled again, to the same values.
             self._prepare(optuna.Trial(self._study, frozen._trial_id))
         while True:

@@ -114,13 +114,29 @@ def augmentation_for(data: ImageData, epochs: float) -> Augmentation:
     )
 
 
-def proxy_recipe(data: ImageData, epochs: float) -> Recipe:
-    """A short training that ranks candidates: no smoothing and no average, which pay only in long trainings."""
+def proxy_recipe(data: ImageData, epochs: float, *, pretrained: bool = False) -> Recipe:
+    """A short training that ranks candidates: no smoothing and no average, which pay only in long trainings.
+
+    Args:
+        data: Trained on.
+        epochs: Passes over it, or a part of one.
+        pretrained: The networks begin with inherited weights.
+    """
+    if pretrained:
+        return replace(_inherited(data, epochs), label_smoothing=0.0, ema_decay=None)
     return _from_scratch(data, epochs, warmup=0.3)
 
 
-def final_recipe(data: ImageData, epochs: float) -> Recipe:
-    """The full training: cosine schedule, label smoothing and an exponential moving average of the weights."""
+def final_recipe(data: ImageData, epochs: float, *, pretrained: bool = False) -> Recipe:
+    """The full training: cosine schedule, label smoothing and an exponential moving average of the weights.
+
+    Args:
+        data: Trained on.
+        epochs: Passes over it.
+        pretrained: The network begins with inherited weights, not all of which fit.
+    """
+    if pretrained:
+        return _inherited(data, epochs)
     recipe = _from_scratch(data, epochs, warmup=0.2 if epochs >= 8 else 0.3)
     return replace(
         recipe,
@@ -144,6 +160,18 @@ def transfer_recipe(data: ImageData, epochs: float) -> Recipe:
         augmentation=Augmentation(crop_padding=max(1, round(data.image_size / 12)), flip=data.flip),
         layer_decay=0.7,
         unfreeze=0.1,
+    )
+
+
+def _inherited(data: ImageData, epochs: float) -> Recipe:
+    """All layers at one rate from the start: what was cut to size must be learnt anew wherever it lies."""
+    recipe = transfer_recipe(data, epochs)
+    return replace(
+        recipe,
+        batch_size=batch_size_for(epochs * len(data.train)),
+        augmentation=augmentation_for(data, epochs),
+        layer_decay=1.0,
+        unfreeze=0.0,
     )
 
 
