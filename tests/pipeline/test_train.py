@@ -16,9 +16,10 @@ import torch
 import archfit
 from archfit.data import load_data
 from archfit.errors import ArchfitError, InputError, RunError, WeightsError
+from archfit.pipeline.initial import normalised
 from archfit.pipeline.model import resolve_model
 from archfit.pipeline.request import TrainRequest
-from archfit.pipeline.train import recipe_for, with_statistics
+from archfit.pipeline.train import recipe_for
 
 ARCHFIT = [sys.executable, "-m", "archfit"]
 SMALL = ("--train-images", "200", "--epochs", "2")
@@ -144,11 +145,11 @@ def test_the_recipe_is_archfits_with_what_was_asked_for() -> None:
 
 def test_pretrained_networks_see_images_as_they_were_trained() -> None:
     data = load_data("digits", train_images=200)
-    lite = with_statistics(data, resolve_model("efficientnet-lite0"))
+    lite = normalised(data, resolve_model("efficientnet-lite0").statistics())
     # (x - 127) / 128 for x in 0..255
     assert lite.mean == pytest.approx((127 / 255,))
     assert lite.std == pytest.approx((128 / 255,))
-    other = with_statistics(data, resolve_model("mobilenet-v2"))
+    other = normalised(data, resolve_model("mobilenet-v2").statistics())
     assert other.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
 
 

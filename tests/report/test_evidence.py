@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from archfit.report.evidence import pareto_front, search_against_random, superiority, superiority_interval
+from archfit.study.record import FIRST
 
 
 def test_pareto_front_keeps_points_that_no_cheaper_one_reaches():
@@ -76,6 +77,13 @@ def test_too_few_trials_are_no_evidence(trial_of):
 def test_all_random_leaves_nothing_to_compare(trial_of):
     trials = [trial_of(i, 0.1, origin="random") for i in range(9)]
     assert search_against_random(trials).sentence == "Every trial was drawn at random, so there is nothing to compare."
+
+
+def test_networks_that_were_given_are_no_merit_of_the_search(trial_of):
+    trials = [trial_of(i, 0.1, origin="random") for i in range(6)] + [
+        trial_of(6 + i, 0.9, origin=FIRST) for i in range(6)
+    ]
+    assert search_against_random(trials).later.trials == 0
 
 
 def test_pruned_and_repeated_trials_are_no_rewards(trials):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,13 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from study_toy import TASK, ToyEvaluator, ToySpace, measure, toy_params
 
-from archfit.architecture import Architecture
+from archfit.architecture import Architecture, from_indices
 from archfit.cost import Budget, Cost, Latency
 from archfit.errors import RunError
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.record import TrialRecord
+from archfit.study.record import FIRST, TrialRecord
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, over_limit, trial_seed
 from archfit.study.storage import close_study, distributions, open_study, records
 from archfit.study.workers import WorkerPool
@@ -65,9 +65,10 @@ def _run(
     measure: Callable[[Architecture], Cost] = measure,
     on_status: Callable[[SearchStatus], None] = lambda status: None,
     elapsed: float = 0.0,
+    first: Sequence[Architecture] = (),
 ) -> tuple[str, list[TrialRecord]]:
     with _study(path, setup, sampler) as study:
-        stopped = TrialSearch(study, setup, pool, measure, on_status=on_status, elapsed=elapsed).run()
+        stopped = TrialSearch(study, setup, pool, measure, on_status=on_status, elapsed=elapsed, first=first).run()
         return stopped, records(study)
 
 
@@ -312,11 +313,18 @@ class _Deaths:
             raise Killed
 
 
-def _run_with_deaths(path: Path, setup: SearchSetup, pool: WorkerPool, sampler: str, every: int) -> int:
+def _run_with_deaths(
+    path: Path,
+    setup: SearchSetup,
+    pool: WorkerPool,
+    sampler: str,
+    every: int,
+    first: Sequence[Architecture] = (),
+) -> int:
     """Starts again after each death until the search ends; how often it died."""
     for deaths in range(1000):
         with _study(path, setup, sampler) as study:
-            search = TrialSearch(study, setup, pool, measure, on_status=lambda status: None)
+            search = TrialSearch(study, setup, pool, measure, on_status=lambda status: None, first=first)
             _Deaths(study, every)
             try:
                 search.run()
@@ -332,16 +340,19 @@ def test_a_search_that_dies_often_ends_like_one_that_does_not(
 ) -> None:
     space = ToySpace(widths=(1, 2, 3, 6), spares=("no", "yes"), depths=(1, 3))
     setup = _setup(space, limits=Limits(trials=14), evaluator=ToyEvaluator(((3, "raise"),)))
+    first = [from_indices(space, indices) for indices in ((2, 1, 0), (1, 0, 1))]
     for name in ("straight", "dying"):
         (tmp_path / name).mkdir()
-    _, straight = _run(tmp_path / "straight", setup, one_worker, sampler=sampler)
-    deaths = _run_with_deaths(tmp_path / "dying", setup, one_worker, sampler, every)
+    _, straight = _run(tmp_path / "straight", setup, one_worker, sampler=sampler, first=first)
+    deaths = _run_with_deaths(tmp_path / "dying", setup, one_worker, sampler, every, first)
     with _study(tmp_path / "dying", setup, sampler) as study:
         dying = records(study)
     assert deaths >= 5
     assert _plain(dying) == _plain(straight)
     assert {trial.state for trial in straight} == {"complete", "pruned", "failed"}
     assert any(trial.repeat_of is not None for trial in straight)
+    assert [trial.origin for trial in straight[:3]] == [FIRST, FIRST, "random"]
+    assert [trial.architecture for trial in straight[:2]] == [space.canonical(point, TASK) for point in first]
 
 
 def test_two_workers_lose_and_double_nothing(tmp_path: Path, two_workers: WorkerPool) -> None:

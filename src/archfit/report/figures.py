@@ -224,7 +224,7 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
             },
             hovertemplate="epoch %{x}<br>%{y:.1%}",
         )
-    figure.update_xaxes(title_text="epoch")
+    _epoch_axis(figure, max((len(network.curve) for network in trained), default=0))
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%")
     return styled(figure)
 
@@ -239,9 +239,14 @@ def loss_curve(network: TrainedNetwork) -> go.Figure:
         line={"color": BLUE, "width": 2},
         hovertemplate="epoch %{x}<br>loss %{y:.3f}<extra></extra>",
     )
-    figure.update_xaxes(title_text="epoch")
+    _epoch_axis(figure, len(network.curve))
     figure.update_yaxes(title_text="training loss")
     return styled(figure, height=320)
+
+
+def _epoch_axis(figure: go.Figure, epochs: int) -> None:
+    """Epochs are whole numbers, however few there are."""
+    figure.update_xaxes(title_text="epoch", dtick=1 if epochs <= 12 else None)
 
 
 def _cost_axis(
