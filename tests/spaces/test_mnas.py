@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from archfit.architecture import Architecture, Option, Task, random_architecture, space_size
 from archfit.cost import count_madds, count_params
 from archfit.errors import InputError
-from archfit.spaces import BlockChoices, MnasSpace, Skeleton
+from archfit.spaces import MNAS_SKELETON, BlockChoices, MnasSpace, Skeleton
 from archfit.testing.spaces import check_space
 
 TASK = Task(channels=3, image_size=32, classes=10)
@@ -149,6 +150,17 @@ def test_smaller_shortens_then_narrows_then_shortens_to_the_end() -> None:
     assert [step.skeleton.layers for step in steps] == expected
     madds = [sum(row.madds for row in step.layers(with_blocks(step), TASK)) for step in steps]
     assert all(after < before for before, after in pairwise(madds))
+
+
+def test_smaller_of_another_activation_goes_the_same_steps() -> None:
+    def steps(space: MnasSpace | None) -> list[tuple[float, tuple[int, ...]]]:
+        found = []
+        while space is not None:
+            found.append((space.width, space.skeleton.layers))
+            space = space.smaller()
+        return found
+
+    assert steps(MnasSpace(skeleton=replace(MNAS_SKELETON, activation="relu6"))) == steps(MnasSpace())
 
 
 def test_smaller_of_an_odd_width_is_the_next_standard_one() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from archfit.errors import InputError
@@ -58,12 +60,19 @@ def test_small_images_lose_early_strides(image_size: int, expected: tuple[int, t
     assert strides_for(MNAS_SKELETON, image_size) == expected
 
 
+def test_a_smaller_last_map_keeps_more_strides() -> None:
+    skeleton = replace(MNAS_SKELETON, smallest_map=2)
+    assert strides_for(skeleton, 64) == (2, MNAS_SKELETON.strides)
+    assert strides_for(skeleton, 32) == (1, MNAS_SKELETON.strides)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"layers": (1, 1)}, "same number of each"),
         ({"filters": (), "layers": (), "strides": ()}, "same number of each"),
         ({"stem": 0}, "stem is 0"),
+        ({"smallest_map": 0}, "smallest_map is 0"),
         ({"head": -1}, "head is -1"),
         ({"eps": 0.0}, "eps is 0.0"),
         ({"filters": (0,)}, r"filters is \(0,\)"),
