@@ -7,8 +7,9 @@ import pytest
 from archfit.cost import Budget
 from archfit.errors import ArchfitError, InputError, RunError
 from archfit.pipeline import SearchRequest
-from archfit.pipeline.request import CUSTOM, available_cores
+from archfit.pipeline.request import CUSTOM
 from archfit.study.limits import Limits
+from archfit.training import available_cores
 
 FULL = SearchRequest(
     "cifar10.npz",

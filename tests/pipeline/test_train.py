@@ -20,6 +20,7 @@ from archfit.pipeline.initial import normalised
 from archfit.pipeline.model import resolve_model
 from archfit.pipeline.request import TrainRequest
 from archfit.pipeline.train import recipe_for
+from archfit.training import available_cores
 
 ARCHFIT = [sys.executable, "-m", "archfit"]
 SMALL = ("--train-images", "200", "--epochs", "2")
@@ -164,6 +165,9 @@ def test_pretrained_networks_see_images_as_they_were_trained() -> None:
         ({"accelerator": "cuda"}, InputError, "accelerator 'cuda' is not available"),
         ({"dataset": "digts"}, ArchfitError, "digits"),
         ({"metric": "accurcy"}, InputError, "did you mean 'accuracy'"),
+        ({"devices": 0}, InputError, "devices is 0; it must be at least 1"),
+        ({"devices": 1000, "accelerator": "cpu"}, InputError, "devices is 1000; this machine has"),
+        ({"flags": {"devices": 2}}, InputError, "flags has devices; give accelerator and devices themselves"),
     ],
 )  # fmt: skip
 def test_bad_input_leaves_nothing(
@@ -175,6 +179,25 @@ def test_bad_input_leaves_nothing(
     with pytest.raises(error, match=message):
         archfit.train(**arguments, out=tmp_path / "run")  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core")
+def test_two_processes_train_together_and_a_stopped_training_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [*ARCHFIT, "train", "mnasnet-small", "digits", "--train-images", "200", "--epochs", "30"]
+    running = subprocess.Popen([*command, "--devices", "2", "--out", str(folder)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    error = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, error
+    assert f"archfit resume {folder}" in error
+    done = subprocess.run([*ARCHFIT, "resume", str(folder)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["epochs"] == 30
+    assert "--devices 2" in metrics["command"]
 
 
 def test_a_folder_without_architecture(tmp_path: Path) -> None:

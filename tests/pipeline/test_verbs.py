@@ -252,3 +252,22 @@ def test_make_budget() -> None:
 def test_an_evaluator_of_an_unknown_name() -> None:
     with pytest.raises(InputError, match="unknown evaluator 'proxi'; did you mean 'proxy'"):
         archfit.search("digits", evaluator="proxi")
+
+
+def test_references_are_trained_beside_the_finalists(tmp_path: Path) -> None:
+    names = ("mnasnet-small", "torchvision:squeezenet1_1")
+    settings = {"trials": 2, "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "width": 0.18, "workers": 1}
+    result = archfit.search(
+        "digits", latency="20ms", image_size=32, train_images=200, references=names, out=tmp_path / "run", **settings
+    )
+    rows = {network.name: network for network in result.record.trained if network.role == "reference"}
+    assert set(rows) == set(names)
+    assert all(row.test_accuracy is not None and row.cost.latency is not None for row in rows.values())
+
+
+def test_a_reference_that_the_images_are_too_small_for_is_refused_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="images of 8 pixels"):
+        archfit.search("digits", latency="1ms", references=("torchvision:mobilenet_v3_small",), out=tmp_path / "run")
+    with pytest.raises(InputError, match="did you mean 'mobilenet_v3_small'"):
+        archfit.search("digits", latency="1ms", references=("torchvision:mobilenet_v3_smal",), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 from archfit.catalogue.external import PACKAGES, external_names, is_external
 from archfit.catalogue.named import (
     build_named,
+    check_name,
     identity,
     imagenet_network,
     in_published_order,
@@ -21,6 +22,7 @@ __all__ = [
     "Reference",
     "Row",
     "build_named",
+    "check_name",
     "external_names",
     "get_reference",
     "identity",

@@ -43,6 +43,15 @@ def external_names(package: str) -> list[str]:
     raise unknown_name("package", package, PACKAGES)
 
 
+def check_external(name: str) -> tuple[str, str]:
+    """Package and network of a name. Raises `InputError` where the package has no such network."""
+    package, _, model = name.partition(":")
+    names = external_names(package)
+    if model not in names:
+        raise unknown_name(f"network of {package}", model, names)
+    return package, model
+
+
 def build_external(name: str, task: Task, *, imagenet: bool = False) -> nn.Module:
     """A network of another package for `task`: its first convolution and its classifier fit.
 
@@ -56,10 +65,7 @@ def build_external(name: str, task: Task, *, imagenet: bool = False) -> nn.Modul
         MissingExtraError: The package is not installed.
         WeightsError: There are no weights, or they cannot be fetched.
     """
-    package, _, model = name.partition(":")
-    names = external_names(package)
-    if model not in names:
-        raise unknown_name(f"network of {package}", model, names)
+    package, model = check_external(name)
     make = {"torchvision": _torchvision, "timm": _timm, "pytorchcv": _pytorchcv}[package]
     try:
         network = make(model, task, imagenet)

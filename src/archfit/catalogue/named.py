@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archfit.architecture import Task
-from archfit.catalogue.external import build_external, check_size, is_external, timm_statistics
+from archfit.catalogue.external import build_external, check_external, check_size, is_external, timm_statistics
 from archfit.catalogue.reference import IMAGENET_STATISTICS, Published
 from archfit.catalogue.references import get_reference
 from archfit.errors import MissingExtraError, WeightsError
@@ -34,6 +34,14 @@ def build_named(name: str, task: Task, *, imagenet: bool = False) -> nn.Module:
     network = build_external(name, task, imagenet=imagenet)
     check_size(network, task, name)
     return network
+
+
+def check_name(name: str) -> None:
+    """Raises `InputError` for a name that stands for no network, with the nearest one."""
+    if is_external(name):
+        check_external(name)
+    else:
+        get_reference(name)
 
 
 def identity(name: str, task: Task) -> dict[str, Any]:

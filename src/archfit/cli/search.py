@@ -78,7 +78,7 @@ def search(
     references: Annotated[
         str | None,
         typer.Option(
-            help="Published networks to train by the same recipe, after the time limit: mnasnet-small,mnasnet-b1.",
+            help="Published networks to train by the same recipe, after the time limit: mnasnet-small,timm:NAME.",
             show_default=False,
         ),
     ] = None,

@@ -64,6 +64,9 @@ def train(
     runtime: Annotated[str, typer.Option(help="What times the network: onnxruntime or torch.")] = "onnxruntime",
     threads: Threads = 1,
     accelerator: Annotated[str, typer.Option(help="Where it trains: cpu, cuda, mps or auto.")] = "auto",
+    devices: Annotated[
+        int, typer.Option(help="GPUs, or processes of one thread each on the CPU, that train it together.")
+    ] = 1,
     precision: Annotated[
         str | None, typer.Option(help="Lightning's: 32-true, 16-mixed, bf16-mixed.", show_default=False)
     ] = None,
@@ -102,6 +105,7 @@ def train(
         runtime=runtime,
         threads=threads,
         accelerator=accelerator,
+        devices=devices,
         flags={"precision": precision} if precision is not None else None,
         seed=seed,
     )

@@ -31,6 +31,8 @@ class Batches:
         drop_last: Leave out a last, shorter batch, unless it is the only one.
         memory_format: Of the images, as in `torch.channels_last`.
         max_images: Of an epoch: the first of its order.
+        part: (rank, size): every size-th image of each batch, from that rank on, is given out; lengths and counts stay
+            those of the whole.
 
     Raises:
         InputError: `batch_size` or `max_images` is below 1, or the split is empty.
@@ -49,6 +51,7 @@ class Batches:
         drop_last: bool = False,
         memory_format: torch.memory_format = torch.contiguous_format,
         max_images: int | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be 1 or more")
@@ -62,6 +65,7 @@ class Batches:
         self.seed = seed
         self.shuffle = shuffle
         self.memory_format = memory_format
+        self.part = part
         self.epoch = 0
         # (x / 255 - mean) / std as one product and one sum.
         self._scale = torch.tensor([1 / (255 * s) for s in std]).view(-1, 1, 1)
@@ -87,6 +91,9 @@ class Batches:
         for images, labels in self.split.raw(self.batch_size, order):
             if self.augmentation is not None:
                 images = self.augmentation.apply(images, generator)
+            rank, size = self.part
+            if size > 1 and (len(labels) >= size or not self.shuffle):  # nobody trains on no image
+                images, labels = images[rank::size], labels[rank::size]
             yield self._normalised(images), labels
 
     def _normalised(self, images: Tensor) -> Tensor:

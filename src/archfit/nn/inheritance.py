@@ -27,9 +27,10 @@ class Blocks:
         if sum(self.counts) != len(self.network.layers):
             raise ValueError(f"blocks of {self.counts} layers; the network has {len(self.network.layers)}")
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        layers = iter(self.network.layers)
-        return iter([[_Parts.of(layer) for layer in islice(layers, count)] for count in self.counts])  # type: ignore[arg-type]
+    def parts(self) -> list[list[_Parts]]:
+        """The layers of each block, taken apart."""
+        layers = (_Parts.of(layer) for layer in self.network.layers if isinstance(layer, Layer))
+        return [list(islice(layers, count)) for count in self.counts]
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def inherit(network: Blocks, source: Blocks) -> float:
     stem, their_stem = (_Filters(*list(each.stem)[:2]) for each in (ours, theirs))  # type: ignore[arg-type]
     channels = _strongest(their_stem.strength(), stem.convolution.out_channels)
     inherited = _take_stem(stem, their_stem, channels)
-    for own_block, their_block in zip(network, source, strict=True):
+    for own_block, their_block in zip(network.parts(), source.parts(), strict=True):
         if not own_block:
             channels = torch.full_like(channels, -1)
             continue
-        score = sum(parts.out.strength() for parts in their_block)
-        outputs = _strongest(score, own_block[0].out.convolution.out_channels) if their_block else None
+        outputs = None
+        if their_block:
+            score = torch.stack([parts.out.strength() for parts in their_block]).sum(0)
+            outputs = _strongest(score, own_block[0].out.convolution.out_channels)
         for own, their in islice(zip_longest(own_block, their_block), len(own_block)):
             if their is None or outputs is None:
                 if own.identity:

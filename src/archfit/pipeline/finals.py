@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from archfit.architecture import Architecture, SearchSpace, Task
-from archfit.catalogue import get_reference
+from archfit.catalogue import build_named, get_reference
 from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.errors import BudgetError
+from archfit.nn.mbconv import Network
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
@@ -225,10 +226,11 @@ def _build(space: SearchSpace, architecture: Architecture | None, task: Task) ->
 
 
 def _build_reference(name: str, task: Task, searched: SearchSpace) -> nn.Module:
-    """With inherited weights where the candidates had such."""
-    reference = get_reference(name)
-    network = reference.space.build(reference.architecture, task)
-    blocks = reference.space.blocks(reference.architecture, task)
-    if isinstance(searched, WarmMnasSpace) and len(blocks) == len(searched.skeleton.filters):
-        searched.fill(network, list(map(len, blocks)))
+    """With inherited weights where the candidates had such and the network is of their kind."""
+    network = build_named(name, task)
+    if isinstance(searched, WarmMnasSpace) and isinstance(network, Network):
+        reference = get_reference(name)
+        blocks = reference.space.blocks(reference.architecture, task)
+        if len(blocks) == len(searched.skeleton.filters):
+            searched.fill(network, list(map(len, blocks)))
     return network

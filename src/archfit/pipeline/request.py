@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from archfit.catalogue import get_reference
+from archfit.catalogue import check_name
 from archfit.cost import Budget
 from archfit.data import Augmentation
 from archfit.device import get_runtime
@@ -16,7 +15,7 @@ from archfit.errors import InputError, RunError, unknown_name
 from archfit.reward import get_reward
 from archfit.samplers import SAMPLERS
 from archfit.study.limits import Limits
-from archfit.training import Recipe, get_metric
+from archfit.training import Recipe, available_cores, get_metric
 
 SPACES = ("mnas",)
 DEVICES = ("local",)
@@ -60,7 +59,7 @@ class SearchRequest:
         proxy_epochs: Of a candidate; None chooses.
         final_epochs: Of a finalist; None chooses.
         finalists: How many are trained in full.
-        references: Catalogue names trained by the same recipe.
+        references: Networks trained by the same recipe, by their names in the catalogue or in another package.
         prune_above: Times a budget past which a candidate is not trained.
         workers: Training processes; None is one per core.
         seed: Of everything random.
@@ -104,7 +103,7 @@ class SearchRequest:
         get_metric(self.metric)
         get_runtime(self.runtime)
         for name in self.references:
-            get_reference(name)
+            check_name(name)
         if self.init is not None and self.space == CUSTOM:
             raise InputError("init is given, and a space from Python; only networks of the mnas space inherit weights")
         for name in ("threads", "finalists", "workers", "image_size", "train_images", "final_epochs"):
@@ -188,13 +187,6 @@ class SearchRequest:
         return f"{line}  # from Python, with its own {', '.join(self.custom)}" if self.custom else line
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
     if name not in (*known, CUSTOM):
         raise unknown_name(kind, name, known)
@@ -218,6 +210,7 @@ class TrainRequest:
         runtime: That times the network.
         threads: Of the runtime.
         accelerator: Where it trains.
+        devices: GPUs, or processes on the CPU, that train it together.
         flags: For Lightning's `Trainer`.
         seed: Of everything random.
     """
@@ -235,6 +228,7 @@ class TrainRequest:
     runtime: str = "onnxruntime"
     threads: int = 1
     accelerator: str = "auto"
+    devices: int = 1
     flags: Mapping[str, Any] | None = None
     seed: int = 0
 
@@ -244,6 +238,8 @@ class TrainRequest:
         for name, value in (("image_size", self.image_size), ("threads", self.threads), ("patience", self.patience)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
+        if taken := {"accelerator", "devices", "strategy"} & set(self.flags or {}):
+            raise InputError(f"flags has {', '.join(sorted(taken))}; give accelerator and devices themselves")
         for name in self.recipe or {}:
             if name not in RECIPE_FIELDS:
                 raise unknown_name("field of the recipe", name, RECIPE_FIELDS)
@@ -275,9 +271,8 @@ class TrainRequest:
                 words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
         if self.flip is not None:
             words.append("--flip" if self.flip else "--no-flip")
-        others = {"metric": "accuracy", "runtime": "onnxruntime", "threads": 1, "accelerator": "auto", "seed": 0}
-        for name, usual in others.items():
-            if getattr(self, name) != usual:
+        for name in ("metric", "runtime", "threads", "accelerator", "devices", "seed"):
+            if getattr(self, name) != getattr(type(self), name):  # the default
                 words += [f"--{name}", str(getattr(self, name))]
         return (
             shlex.join(words)

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from archfit.report import TrainRecord, read_training, write_training_page
 from archfit.report.record import TrainedNetwork
 from archfit.report.training import METRICS
 from archfit.study.run_folder import RunFolder, write_json
+from archfit.study.together import fit_together
 from archfit.training import (
     Progress,
     Recipe,
@@ -132,7 +134,10 @@ class TrainRun:
             watch.training(TrainingStatus("network", state, 1, time.monotonic() - start))
 
         watch.step(f"training for {request.epochs:g} epochs")
-        training = fit(
+        train = fit
+        if request.devices > 1:
+            train = partial(fit_together, devices=request.devices, log=folder / "workers.log")
+        training = train(
             self.network,
             self.data.without_test(),
             recipe,

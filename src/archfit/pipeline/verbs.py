@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 
 from archfit._version import __version__
 from archfit.architecture import SearchSpace, Task
+from archfit.catalogue import build_named
 from archfit.cost import Budget, parse_bytes, parse_count, parse_latency_ms, parse_seconds
 from archfit.data import BUILTIN
 from archfit.deploy import NETWORK, load_weights
@@ -42,7 +43,7 @@ from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run, write_file
 from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
-from archfit.training import check_accelerator
+from archfit.training import check_accelerator, check_devices
 
 
 def search(
@@ -112,7 +113,8 @@ def search(
         proxy_epochs: Of each candidate's short training; None chooses.
         final_epochs: Of the finalists' full training; None chooses.
         finalists: How many are trained in full.
-        references: Published networks to train by the same recipe, as in `["mnasnet-small"]`.
+        references: Published networks to train by the same recipe, as in `["mnasnet-small",
+            "torchvision:mobilenet_v3_small"]`.
         prune_above: A candidate past so many times a bound is not trained.
         workers: Training processes of one thread each; None is one per core.
         seed: Of everything random, the data's splits too.
@@ -182,6 +184,9 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     if out is not None:
         RunFolder.check_free(out)
     data = read_data(request, watch, given=dataset)
+    with torch.random.fork_rng(devices=()):
+        for name in request.references:
+            build_named(name, data.task)  # one that images are too small for is refused now, not after the search
     folder = out if out is not None else _new_folder(request)
     run = RunFolder.create(folder, request.to_json(), __version__)
     try:
@@ -211,6 +216,7 @@ def train(
     runtime: str = "onnxruntime",
     threads: int = 1,
     accelerator: str = "auto",
+    devices: int = 1,
     flags: Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -234,7 +240,9 @@ def train(
         runtime: "onnxruntime" or "torch", which times the network.
         threads: Of the runtime.
         accelerator: "auto", "cpu", "cuda", "mps".
-        flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed", "devices": 2}.
+        devices: GPUs, or processes of one thread each on the CPU, that train it together: each takes its part of
+            every batch.
+        flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed"}.
         seed: Of everything random, the data's splits too.
         out: Folder for the run; None makes one under `runs/`.
         watch: Is told what happens; None is silent.
@@ -260,6 +268,7 @@ def train(
         runtime=runtime,
         threads=threads,
         accelerator=accelerator,
+        devices=devices,
         flags=dict(flags) if flags else None,
         seed=seed,
     )
@@ -268,7 +277,7 @@ def train(
 
 def start_training(request: TrainRequest, dataset: Any, out: Path | None, watch: Watch) -> TrainResult:
     """Runs a checked request in a new folder; arguments as of `start`."""
-    check_accelerator(request.accelerator)
+    check_devices(request.accelerator, request.devices)
     model = resolve_model(request.model)
     request = replace(
         request,

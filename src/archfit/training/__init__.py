@@ -1,10 +1,10 @@
 """Training: recipes, the Lightning module, metrics."""
 
+from archfit.training.accelerators import available_cores, check_accelerator, check_devices
 from archfit.training.classifier import DivergedError
 from archfit.training.fit import (
     Progress,
     Training,
-    check_accelerator,
     fit,
     predict_logits,
     score,
@@ -20,17 +20,21 @@ from archfit.training.metrics import (
 )
 from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
 from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, transfer_recipe
+from archfit.training.together import Group
 
 __all__ = [
     "METRICS",
     "DivergedError",
+    "Group",
     "Probe",
     "Progress",
     "Recipe",
     "Training",
+    "available_cores",
     "calibration_error",
     "chance_level",
     "check_accelerator",
+    "check_devices",
     "confusion_matrix",
     "final_recipe",
     "fit",

@@ -111,11 +111,14 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
+        if not len(labels):  # another process has all of them
+            return
         self._confusion += confusion_matrix(self.network(images).argmax(dim=1), labels, self._classes)
 
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
-            accuracy = self._metric(self._confusion.cpu())
+            confusion = self.trainer.strategy.reduce(self._confusion, reduce_op="sum")  # over all processes
+            accuracy = self._metric(confusion.cpu())
             self.curve.append((self.current_epoch + 1, self.mean_loss(), accuracy))
             self.log("validation_accuracy", accuracy)
             self.log("train_loss", self.mean_loss())

@@ -9,7 +9,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 
 from archfit.data import Batches, ImageData, Split, evaluation_batches
-from archfit.errors import InputError, unknown_name
+from archfit.errors import InputError
 from archfit.nn.folding import folded
+from archfit.training.accelerators import check_accelerator
 from archfit.training.classifier import Classifier, MovingAverage
 from archfit.training.depth import GradualUnfreezing
 from archfit.training.metrics import Metric, confusion_matrix, get_metric
 from archfit.training.recipes import Recipe
+from archfit.training.together import Group
 from archfit.training.whitening import whiten_first_convolution
 
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
@@ -67,18 +68,6 @@ class Training:
     seconds: float
 
 
-def check_accelerator(name: str) -> str:
-    """`name` as Lightning takes it. Raises `InputError` for an unknown or absent one."""
-    if name not in ACCELERATORS:
-        raise unknown_name("accelerator", name, ACCELERATORS)
-    present: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in present and not present[name]():
-        raise InputError(f"accelerator {name!r} is not available on this machine; use --accelerator cpu or auto")
-    if name == "auto":
-        return next((other for other, available in present.items() if available()), "cpu")
-    return name
-
-
 def fit(
     network: nn.Module,
     data: ImageData,
@@ -95,6 +84,7 @@ def fit(
     keep_best: bool = False,
     logs: Path | None = None,
     flags: Mapping[str, Any] | None = None,
+    group: Group | None = None,
 ) -> Training:
     """Trains `network` in place.
 
@@ -113,6 +103,7 @@ def fit(
         keep_best: Leave the network with the weights of its best epoch, not of its last; needs `checkpoints`.
         logs: Folder for `metrics.csv` and, where tensorboard is installed, its events.
         flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed"}; they go before archfit's own.
+        group: Other processes that call this with the same arguments, to train together.
 
     Raises:
         DivergedError: The loss became infinite or not a number.
@@ -130,6 +121,7 @@ def fit(
         drop_last=len(data.train) > recipe.batch_size and images > recipe.batch_size,
         memory_format=MEMORY_FORMATS[memory_format],
         max_images=images if partial else None,
+        part=(group.rank, group.size) if group is not None else (0, 1),
     )
     steps = len(batches) if partial else max(1, round(recipe.epochs * len(batches)))
     seen = steps // len(batches) * batches.images + steps % len(batches) * batches.batch_size
@@ -168,7 +160,7 @@ def fit(
         )
         callbacks.append(best)
     start = time.monotonic()
-    with _quiet_lightning(), torch.random.fork_rng(devices=()):
+    with _quiet_lightning(), torch.random.fork_rng(devices=()), ExitStack() as stack:
         settings: dict[str, Any] = {
             "accelerator": check_accelerator(accelerator),
             "devices": 1,
@@ -182,10 +174,15 @@ def fit(
             "num_sanity_val_steps": 0,
             "reload_dataloaders_every_n_epochs": 1,
         }
+        if group is not None:
+            strategy = stack.enter_context(group.joined(settings["accelerator"], unused=recipe.unfreeze > 0))
+            settings |= {"strategy": strategy, "devices": group.size, "use_distributed_sampler": False}
         trainer = pl.Trainer(**{**settings, **(flags or {})})
         # A checkpoint that was cut off while it was written is no whole archive: the training starts again.
         resumed = last is not None and last.is_file() and zipfile.is_zipfile(last)
         validation = _in_order(data.validation, data, memory_format) if validate else None
+        if validation is not None:
+            validation.part = batches.part
         try:
             trainer.fit(
                 module,

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from archfit.architecture import Task
+from archfit.training.accelerators import check_accelerator
 from archfit.training.classifier import make_optimiser
-from archfit.training.fit import MEMORY_FORMATS, check_accelerator
+from archfit.training.fit import MEMORY_FORMATS
 from archfit.training.recipes import Recipe
 
 

@@ -1,0 +1,94 @@
+"""Several processes that train one network together: each takes its part of every batch, and gradients are averaged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.distributed
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One process's place among those that train together, all of them on this machine.
+
+    Attributes:
+        rank: From 0; the first one writes checkpoints and logs.
+        size: How many there are.
+        meeting: A file, not there yet, by which they find each other; none of them listens beyond loopback.
+    """
+
+    rank: int
+    size: int
+    meeting: Path
+
+    @contextmanager
+    def joined(self, accelerator: str, *, unused: bool) -> Iterator[DDPStrategy]:
+        """What Lightning needs to train in this group, while the block runs.
+
+        Args:
+            accelerator: "cpu", or "cuda" with a GPU for each.
+            unused: Some weights may have no gradient at some steps.
+        """
+        backend = "nccl" if accelerator == "cuda" else "gloo"
+        os.environ.update(GLOO_SOCKET_IFNAME=_LOOPBACK, NCCL_SOCKET_IFNAME=_LOOPBACK)
+        torch.distributed.init_process_group(
+            backend, init_method=f"file://{self.meeting}", rank=self.rank, world_size=self.size
+        )
+        try:
+            yield DDPStrategy(
+                cluster_environment=_Place(self.rank, self.size),
+                process_group_backend=backend,
+                find_unused_parameters=unused,
+            )
+        finally:
+            torch.distributed.destroy_process_group()
+
+
+class _Place(ClusterEnvironment):
+    """Tells Lightning who this process is; the processes are there already, and have met."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        return 0
+
+    @staticmethod
+    def detect() -> bool:
+        return False
+
+    def world_size(self) -> int:
+        return self._size
+
+    def set_world_size(self, size: int) -> None:
+        """Known already."""
+
+    def global_rank(self) -> int:
+        return self._rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Known already."""
+
+    def local_rank(self) -> int:
+        return self._rank
+
+    def node_rank(self) -> int:
+        return 0
