@@ -217,6 +217,14 @@ def test_logs_are_written(tmp_path: Path) -> None:
     assert len(rows) == 3
 
 
+def test_tensorboard_can_read_the_logs(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    training = fit(_network(), DATA, Recipe(2, batch_size=8), seed=0, logs=tmp_path)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    logged = [scalar.value for scalar in events.Scalars("validation_accuracy")]
+    assert logged == pytest.approx([accuracy for _, _, accuracy in training.curve])
+
+
 def test_keep_best_needs_a_folder() -> None:
     with pytest.raises(InputError, match="keep_best needs a folder"):
         fit(_network(), DATA, Recipe(1), seed=0, keep_best=True)
