@@ -85,7 +85,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(
-        WeightsError, match=r"ImageNet weights of torchvision:mobilenet_v2 cannot be fetched.*https://.*--weights FILE"
+        WeightsError, match=r"ImageNet weights of torchvision:mobilenet_v2 cannot be fetched.*https://.*give that file"
     ):
         imagenet_network("mobilenet-v2")
     with pytest.raises(WeightsError, match="nobody publishes ImageNet weights of proxylessnas-mobile"):

@@ -74,7 +74,7 @@ def build_external(name: str, task: Task, *, imagenet: bool = False) -> nn.Modul
             raise
         raise WeightsError(
             f"the ImageNet weights of {name} cannot be fetched ({first_line(error)}); fetch "
-            f"{_address(package, model)} where there is a network, and give the file: --weights FILE"
+            f"{_address(package, model)} where there is a network, and give that file"
         ) from None
     return network
 

@@ -90,7 +90,7 @@ def imagenet_network(name: str) -> tuple[str, nn.Module]:
     """
     twin = get_reference(name).weights
     if not twin:
-        raise WeightsError(f"nobody publishes ImageNet weights of {name}; give a file: --weights FILE")
+        raise WeightsError(f"nobody publishes ImageNet weights of {name}; give a file of your own")
     return twin, build_external(twin, Task(3, 224, 1000), imagenet=True)
 
 

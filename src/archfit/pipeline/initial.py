@@ -17,7 +17,7 @@ from archfit.deploy import WEIGHTS
 from archfit.errors import InputError, WeightsError
 from archfit.nn.weights import load_into, read_weights
 from archfit.pipeline.model import Model, read_statistics, resolve_model
-from archfit.spaces import MnasSpace, Trained
+from archfit.spaces import MnasSpace, Trained, inheritable_layers
 
 INIT = "init.safetensors"
 """The trained network, kept in the run's folder: a resume needs no other file."""
@@ -40,6 +40,7 @@ def resolve_initial(text: str) -> Trained:
     if is_external(text):
         raise InputError(f"{text} is no network of the mnas space; candidates can inherit from {_known()}")
     reference = get_reference(text)
+    inheritable_layers(text, reference.space, reference.architecture)  # before anything is fetched
     twin, network = imagenet_network(text)
     return _of_reference(reference, network.state_dict(), twin)
 
@@ -99,4 +100,5 @@ def _loaded(
     with torch.random.fork_rng(devices=()):
         network = space.build(architecture, Task(channels, 224, classes))
     load_into(network, weights, source)
+    inheritable_layers(name, space, architecture)
     return Trained(name, space, architecture, channels, classes, network.state_dict(), statistics)

@@ -3,7 +3,7 @@
 from archfit.spaces.mnas import BlockChoices, MnasSpace
 from archfit.spaces.mnas_layers import LayerRow
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton
-from archfit.spaces.warm_start import Trained, WarmMnasSpace, read_trained
+from archfit.spaces.warm_start import Trained, WarmMnasSpace, inheritable_layers, read_trained
 
 __all__ = [
     "MNAS_SKELETON",
@@ -13,5 +13,6 @@ __all__ = [
     "Skeleton",
     "Trained",
     "WarmMnasSpace",
+    "inheritable_layers",
     "read_trained",
 ]

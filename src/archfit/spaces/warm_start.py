@@ -66,12 +66,8 @@ class Trained:
         return save(weights, {"about": json.dumps(about)})
 
     def layers(self) -> list[list[LayerSpec]]:
-        """The layers of each block; where every layer is a block of its own, those of equal filters are one."""
-        blocks = self.space.blocks(self.architecture, self.task)
-        if len(blocks) <= len(MNAS_SKELETON.filters):
-            return blocks
-        runs = groupby((block for block in blocks if block), key=lambda block: block[-1].filters)
-        return [[layer for block in run for layer in block] for _, run in runs]
+        """Of `inheritable_layers`."""
+        return inheritable_layers(self.name, self.space, self.architecture)
 
     def blocks(self) -> Blocks:
         """The network with its weights."""
@@ -79,6 +75,24 @@ class Trained:
             network = self.space.build(self.architecture, self.task)
         network.load_state_dict(dict(self.weights))
         return Blocks(network, tuple(map(len, self.layers())))
+
+
+def inheritable_layers(name: str, space: MnasSpace, architecture: Architecture) -> list[list[LayerSpec]]:
+    """The layers of each block; where every layer is a block of its own, those of equal filters are one.
+
+    Raises:
+        InputError: The network called `name` has another number of blocks than the mnas space.
+    """
+    blocks = space.blocks(architecture, Task(3, _IMAGES, 1))
+    if len(blocks) > len(MNAS_SKELETON.filters):
+        runs = groupby((block for block in blocks if block), key=lambda block: block[-1].filters)
+        blocks = [[layer for block in run for layer in block] for _, run in runs]
+    if len(blocks) != len(MNAS_SKELETON.filters):
+        raise InputError(
+            f"{name} has {len(blocks)} blocks, the mnas space {len(MNAS_SKELETON.filters)}; candidates can inherit "
+            "from a MnasNet, MobileNetV2, EfficientNet-Lite or ProxylessNAS"
+        )
+    return blocks
 
 
 def read_trained(path: Path) -> Trained:
@@ -101,8 +115,13 @@ def read_trained(path: Path) -> Trained:
         raise RunError(f"{path} cannot be read ({error}); it holds what the run's networks begin with") from None
 
 
-@lru_cache(maxsize=1)
 def _source(path: Path) -> tuple[Trained, Blocks]:
+    """Read once in each process, and again where the file was written anew."""
+    return _read_blocks(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _read_blocks(path: Path, written_ns: int) -> tuple[Trained, Blocks]:
     trained = read_trained(path)
     return trained, trained.blocks()
 
@@ -138,14 +157,7 @@ class WarmMnasSpace(MnasSpace):
             width: Of the space.
             searched_blocks: Of the space.
 
-        Raises:
-            InputError: The network has another number of blocks.
         """
-        if len(trained.layers()) != len(MNAS_SKELETON.filters):
-            raise InputError(
-                f"{trained.name} has {len(trained.layers())} blocks, the mnas space {len(MNAS_SKELETON.filters)}; "
-                "candidates can inherit from a MnasNet, MobileNetV2, EfficientNet-Lite or ProxylessNAS"
-            )
         theirs = trained.space.skeleton
         skeleton = replace(MNAS_SKELETON, activation=theirs.activation, eps=theirs.eps, smallest_map=2)
         return cls(width, searched_blocks, skeleton, origin=origin)
