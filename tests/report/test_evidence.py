@@ -80,10 +80,12 @@ def test_all_random_leaves_nothing_to_compare(trial_of):
 
 
 def test_networks_that_were_given_are_no_merit_of_the_search(trial_of):
-    trials = [trial_of(i, 0.1, origin="random") for i in range(6)] + [
-        trial_of(6 + i, 0.9, origin=FIRST) for i in range(6)
-    ]
-    assert search_against_random(trials).later.trials == 0
+    drawn = [trial_of(i, 0.1, origin="random") for i in range(6)]
+    given = [trial_of(6 + i, 0.9, origin=FIRST) for i in range(6)]
+    proposed = [trial_of(12 + i, 0.95, origin="evolution") for i in range(6)]
+    assert search_against_random(drawn + given).later.trials == 0
+    sentence = search_against_random(drawn + given + proposed).sentence
+    assert "given at the start, came to a reward of" in sentence
 
 
 def test_pruned_and_repeated_trials_are_no_rewards(trials):

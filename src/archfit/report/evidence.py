@@ -108,7 +108,14 @@ def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
     if min(random.trials, later.trials) >= FEWEST:
         probability = superiority(_rewards(proposed), _rewards(drawn))
         interval = superiority_interval(probability, later.trials, random.trials)
-    return SearchEvidence(random, later, probability, interval, _sentence(random, later, probability, interval))
+    sentence = _sentence(random, later, probability, interval)
+    given = _group([trial for trial in trials if trial.origin == FIRST])
+    if given.best is not None and later.best is not None:
+        sentence += (
+            f" The networks nearest to the trained one, given at the start, came to a reward of {given.best:.3f}, "
+            f"what was proposed after them to {later.best:.3f}."
+        )
+    return SearchEvidence(random, later, probability, interval, sentence)
 
 
 def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
