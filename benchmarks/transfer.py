@@ -19,7 +19,7 @@ import archfit
 from machine import describe_machine
 
 TRAININGS: dict[str, dict[str, Any]] = {
-    "cifar10": {"dataset": "cifar10", "image_size": 128, "epochs": 5},
+    "cifar10": {"dataset": "cifar10", "image_size": 128, "epochs": 3},
     "cifar10-10k": {"dataset": "cifar10", "image_size": 96, "epochs": 5, "train_images": 10_000},
     "fashion-mnist-10k": {"dataset": "fashion-mnist", "image_size": 96, "epochs": 5, "train_images": 10_000},
 }
