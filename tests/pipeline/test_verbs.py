@@ -258,7 +258,7 @@ def test_references_are_trained_beside_the_finalists(tmp_path: Path) -> None:
     names = ("mnasnet-small", "torchvision:squeezenet1_1")
     settings = {"trials": 2, "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "width": 0.18, "workers": 1}
     result = archfit.search(
-        "digits", latency="20ms", image_size=32, train_images=200, references=names, out=tmp_path / "run", **settings
+        "digits", latency="20ms", image_size=64, train_images=200, references=names, out=tmp_path / "run", **settings
     )
     rows = {network.name: network for network in result.record.trained if network.role == "reference"}
     assert set(rows) == set(names)
