@@ -25,7 +25,8 @@ from archfit.architecture import Architecture, from_indices, random_architecture
 from archfit.cost import count_params
 from archfit.data import ImageData, load_data
 from archfit.evaluators import ProxyTraining
-from archfit.pipeline.initial import normalised, resolve_initial
+from archfit.pipeline.initial import resolve_initial
+from archfit.pipeline.plan import normalised
 from archfit.samplers.proposals import mutated
 from archfit.spaces import MnasSpace, WarmMnasSpace
 from machine import describe_machine

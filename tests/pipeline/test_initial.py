@@ -16,7 +16,8 @@ from archfit.cost import Budget
 from archfit.data import load_data
 from archfit.errors import ArchfitError, InputError, RunError, WeightsError
 from archfit.pipeline import Silent, recorded
-from archfit.pipeline.initial import INIT, normalised, resolve_initial
+from archfit.pipeline.initial import INIT, resolve_initial
+from archfit.pipeline.plan import normalised
 from archfit.study.search import SearchStatus
 
 SMALL = {"latency": "5ms", "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "workers": 1, "width": 0.18}

@@ -16,8 +16,8 @@ import torch
 import archfit
 from archfit.data import load_data
 from archfit.errors import ArchfitError, InputError, RunError, WeightsError
-from archfit.pipeline.initial import normalised
 from archfit.pipeline.model import resolve_model
+from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import TrainRequest
 from archfit.pipeline.train import recipe_for
 from archfit.training import available_cores

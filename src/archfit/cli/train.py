@@ -74,7 +74,7 @@ def train(
 ) -> None:
     """Train a network by name on a dataset; export, measure and test it."""
     from archfit.cli.live import LiveWatch, run_guarded
-    from archfit.pipeline import TrainRequest, start_training
+    from archfit.pipeline import train as run
 
     recipe = {
         "optimiser": optimiser,
@@ -91,23 +91,27 @@ def train(
         "layer_decay": layer_decay,
         "unfreeze": unfreeze,
     }
-    request = TrainRequest(
-        model=model,
-        dataset=dataset,
-        epochs=epochs,
-        weights=weights,
-        recipe={name: value for name, value in recipe.items() if value is not None} or None,
-        image_size=image_size,
-        train_images=train_images,
-        flip=flip,
-        patience=patience,
-        metric=metric,
-        runtime=runtime,
-        threads=threads,
-        accelerator=accelerator,
-        devices=devices,
-        flags={"precision": precision} if precision is not None else None,
-        seed=seed,
-    )
     with LiveWatch() as watch:
-        run_guarded(lambda: start_training(request, None, out, watch), watch)
+        run_guarded(
+            lambda: run(
+                model,
+                dataset,
+                epochs=epochs,
+                weights=weights,
+                recipe={name: value for name, value in recipe.items() if value is not None},
+                image_size=image_size,
+                train_images=train_images,
+                flip=flip,
+                patience=patience,
+                metric=metric,
+                runtime=runtime,
+                threads=threads,
+                accelerator=accelerator,
+                devices=devices,
+                flags={"precision": precision} if precision is not None else None,
+                seed=seed,
+                out=out,
+                watch=watch,
+            ),
+            watch,
+        )

@@ -5,7 +5,7 @@ from archfit.pipeline.estimate import Estimate, dry_run
 from archfit.pipeline.measure import Measured, measure, predict
 from archfit.pipeline.outcome import Best, SearchResult
 from archfit.pipeline.plan import Objects
-from archfit.pipeline.request import SearchRequest, TrainRequest
+from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.train import TrainResult, is_training
 from archfit.pipeline.verbs import (
     load,
@@ -15,7 +15,6 @@ from archfit.pipeline.verbs import (
     resume,
     search,
     start,
-    start_training,
     train,
 )
 from archfit.pipeline.watch import Silent, TrainingStatus, Watch
@@ -29,7 +28,6 @@ __all__ = [
     "SearchRequest",
     "SearchResult",
     "Silent",
-    "TrainRequest",
     "TrainResult",
     "TrainingStatus",
     "Watch",
@@ -45,6 +43,5 @@ __all__ = [
     "resume",
     "search",
     "start",
-    "start_training",
     "train",
 ]

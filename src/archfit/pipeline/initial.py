@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from archfit.architecture import Architecture, Task
 from archfit.catalogue import REFERENCES, Reference, get_reference, imagenet_network, in_published_order, is_external
-from archfit.data import ImageData
 from archfit.deploy import WEIGHTS
 from archfit.errors import InputError, WeightsError
 from archfit.nn.weights import load_into, read_weights
@@ -43,16 +41,6 @@ def resolve_initial(text: str) -> Trained:
     inheritable_layers(text, reference.space, reference.architecture)  # before anything is fetched
     twin, network = imagenet_network(text)
     return _of_reference(reference, network.state_dict(), twin)
-
-
-def normalised(data: ImageData, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> ImageData:
-    """The data normalised as a network's pretrained weights expect it; grey images by the mean over the channels."""
-    mean, std = statistics
-    if data.channels == 1:
-        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    elif len(mean) == 1:
-        mean, std = mean * data.channels, std * data.channels
-    return replace(data, mean=mean, std=std)
 
 
 def _from_run(folder: Path, text: str) -> Trained:

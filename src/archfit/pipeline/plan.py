@@ -65,6 +65,16 @@ def read_data(
     return data if request.flip is None else replace(data, flip=request.flip)
 
 
+def normalised(data: ImageData, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> ImageData:
+    """The data normalised as a network's pretrained weights expect it; grey images by the mean over the channels."""
+    mean, std = statistics
+    if data.channels == 1:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    elif len(mean) == 1:
+        mean, std = mean * data.channels, std * data.channels
+    return replace(data, mean=mean, std=std)
+
+
 def keep_data(data: ImageData, run: Path) -> None:
     """Keeps a dataset that was given from Python, for the resume."""
     save_arrays(data, run / _DATA)

@@ -18,12 +18,13 @@ from archfit.device import LocalDevice
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals
-from archfit.pipeline.initial import INIT, normalised
+from archfit.pipeline.initial import INIT
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
     TRIALS_WANTED,
     Objects,
+    normalised,
     objects_or_mnas,
     proxy_epochs_for,
     sample_space,

@@ -19,9 +19,9 @@ from archfit.cost import count_params
 from archfit.data import Augmentation, ImageData
 from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
 from archfit.device import LocalDevice, measure_deployed
-from archfit.pipeline.initial import normalised
 from archfit.pipeline.model import Model, resolve_model
 from archfit.pipeline.outcome import machine_of
+from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import AUGMENTATIONS, TRAIN, TrainRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report import TrainRecord, read_training, write_training_page

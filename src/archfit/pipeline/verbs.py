@@ -272,27 +272,23 @@ def train(
         flags=dict(flags) if flags else None,
         seed=seed,
     )
-    return start_training(request, dataset if given else None, Path(out) if out else None, watch or Silent())
-
-
-def start_training(request: TrainRequest, dataset: Any, out: Path | None, watch: Watch) -> TrainResult:
-    """Runs a checked request in a new folder; arguments as of `start`."""
+    watch = watch or Silent()
     check_devices(request.accelerator, request.devices)
-    model = resolve_model(request.model)
+    found = resolve_model(request.model)
     request = replace(
         request,
         dataset=_absolute(request.dataset) if request.dataset not in (*BUILTIN, CUSTOM) else request.dataset,
-        model=_absolute(request.model) if model.known is None else request.model,
+        model=_absolute(request.model) if found.known is None else request.model,
         weights=_absolute(request.weights) if request.weights not in (None, IMAGENET) else request.weights,
     )
     if out is not None:
-        RunFolder.check_free(out)
-    data = read_data(request, watch, given=dataset)
+        RunFolder.check_free(Path(out))
+    data = read_data(request, watch, given=dataset if given else None)
     prepared = prepare(request, data)  # what cannot be built is refused before there is a folder
-    folder = out if out is not None else _free_folder(f"{_word(model.name)}-{_word(Path(request.dataset).stem)}")
+    folder = Path(out) if out is not None else _free_folder(f"{_word(found.name)}-{_word(Path(request.dataset).stem)}")
     run = RunFolder.create(folder, request.to_json(), __version__)
     try:
-        if dataset is not None:
+        if given:
             keep_data(data, folder)
         return TrainRun(run, request, prepared, watch).execute()
     finally:

@@ -14,8 +14,9 @@ from archfit.catalogue import Published
 from archfit.cost import Cost
 from archfit.report.figures import BLUE, CURVE_COLOURS, styled
 from archfit.report.markup import Markup, element, paragraph, section, table
-from archfit.report.page import document, embedded, foot, write_page
+from archfit.report.page import document, embedded, foot
 from archfit.report.wording import count, megabytes, milliseconds
+from archfit.study.run_folder import write_file
 
 
 @dataclass(frozen=True)
@@ -162,4 +163,4 @@ def comparison_page(comparison: Mapping[str, Any], rows: Sequence[Compared]) -> 
 
 def write_comparison(comparison: Mapping[str, Any], rows: Sequence[Compared], path: Path) -> None:
     """Writes the page. Raises `RunError` where it cannot be written."""
-    write_page(path, comparison_page(comparison, rows), "archfit compare ... --out FOLDER")
+    write_file(path, comparison_page(comparison, rows).encode(), "archfit compare ... --out FOLDER")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +10,12 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from archfit.errors import RunError
 from archfit.report import sections
 from archfit.report.figures import accuracy_against_cost, confusion_matrix, reward_over_trials, training_curves
 from archfit.report.markup import Markup, element, escaped, joined
 from archfit.report.record import RunResult
 from archfit.study.record import TrialRecord
+from archfit.study.run_folder import write_file
 
 # Named one by one: the default bar may offer to send the figure to a server.
 _CONFIG = {
@@ -30,26 +29,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Writes the page to `path`, whole or not at all. Raises `RunError` where it cannot be written."""
-    write_page(path, page(result, trials), f"archfit resume {path.parent}")
-
-
-def write_page(path: Path, text: str, again: str) -> None:
-    """Writes a page whole or not at all.
-
-    Args:
-        path: Of the file.
-        text: The HTML.
-        again: The command that writes it, for the message of the `RunError` where it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: {again}"
-        ) from error
+    write_file(path, page(result, trials).encode())
 
 
 def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:

@@ -19,7 +19,7 @@ from archfit.report import sections
 from archfit.report.figures import confusion_matrix, loss_curve, training_curves
 from archfit.report.load import network_from_json, test_from_json
 from archfit.report.markup import element, facts, paragraph, plain, section, table, tile
-from archfit.report.page import document, embedded, foot, write_page
+from archfit.report.page import document, embedded, foot
 from archfit.report.record import Layer, Parity, TestResult, TrainedNetwork
 from archfit.report.wording import (
     accuracy_with_error,
@@ -31,6 +31,7 @@ from archfit.report.wording import (
     parity_sentence,
     percent,
 )
+from archfit.study.run_folder import write_file
 
 METRICS = "metrics.json"
 SCHEMA = 1
@@ -137,7 +138,7 @@ def read_training(folder: Path) -> TrainRecord:
 
 def write_training_page(record: TrainRecord, path: Path) -> None:
     """Writes the page. Raises `RunError` where it cannot be written."""
-    write_page(path, training_page(record), f"archfit resume {path.parent}")
+    write_file(path, training_page(record).encode())
 
 
 def training_page(record: TrainRecord) -> str:

@@ -162,8 +162,13 @@ def write_json(path: Path, value: Any) -> None:
     write_file(path, json.dumps(value, indent=1).encode())
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, again: str | None = None) -> None:
     """Writes so that the file is at all times either the old one or the new one.
+
+    Args:
+        path: Of the file.
+        content: All of it.
+        again: The command that writes it, for the error's message; None is the resume of the run it lies in.
 
     Raises:
         RunError: The disk is full or the folder cannot be written.
@@ -177,14 +182,14 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise not_written(path, error) from None
+        raise not_written(path, error, again) from None
 
 
-def not_written(path: Path, error: OSError) -> RunError:
-    """The error for a file of a run that the system refused."""
+def not_written(path: Path, error: OSError, again: str | None = None) -> RunError:
+    """The error for a file that the system refused; `again` as of `write_file`."""
     return RunError(
         f"{path} cannot be written ({error.strerror}); free some space or mend the permissions, then: "
-        f"archfit resume {path.parent}"
+        f"{again or f'archfit resume {path.parent}'}"
     )
 
 
