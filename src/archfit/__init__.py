@@ -6,9 +6,9 @@ network = result.best.model()
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from archfit._lazy import door
 from archfit._version import __version__
 
 if TYPE_CHECKING:
@@ -19,32 +19,6 @@ if TYPE_CHECKING:
     from archfit.evaluators import Evaluator, ProxyTraining
     from archfit.pipeline import SearchResult, TrainResult, compare, load, measure, predict, resume, search, train
     from archfit.spaces import MnasSpace, Skeleton
-
-_HOMES = {
-    "ArchfitError": "errors",
-    "Architecture": "architecture",
-    "Budget": "cost",
-    "Choice": "architecture",
-    "Cost": "cost",
-    "Evaluator": "evaluators",
-    "ImageData": "data",
-    "Latency": "cost",
-    "MnasSpace": "spaces",
-    "ProxyTraining": "evaluators",
-    "SearchResult": "pipeline",
-    "SearchSpace": "architecture",
-    "Skeleton": "spaces",
-    "Task": "architecture",
-    "TrainResult": "pipeline",
-    "compare": "pipeline",
-    "load": "pipeline",
-    "load_data": "data",
-    "measure": "pipeline",
-    "predict": "pipeline",
-    "resume": "pipeline",
-    "search": "pipeline",
-    "train": "pipeline",
-}
 
 __all__ = [
     "ArchfitError",
@@ -73,13 +47,26 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Late, so that `import archfit` and `archfit --help` do not import torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# Late, so that `import archfit` and `archfit --help` do not import torch.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "architecture": ["Architecture", "Choice", "SearchSpace", "Task"],
+        "cost": ["Budget", "Cost", "Latency"],
+        "data": ["ImageData", "load_data"],
+        "errors": ["ArchfitError"],
+        "evaluators": ["Evaluator", "ProxyTraining"],
+        "pipeline": [
+            "SearchResult",
+            "TrainResult",
+            "compare",
+            "load",
+            "measure",
+            "predict",
+            "resume",
+            "search",
+            "train",
+        ],
+        "spaces": ["MnasSpace", "Skeleton"],
+    },
+)

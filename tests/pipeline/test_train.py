@@ -19,7 +19,7 @@ from archfit.errors import ArchfitError, InputError, RunError, WeightsError
 from archfit.pipeline.model import resolve_model
 from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import TrainRequest
-from archfit.pipeline.train import recipe_for
+from archfit.pipeline.training import recipe_for
 from archfit.training import available_cores
 
 ARCHFIT = [sys.executable, "-m", "archfit"]

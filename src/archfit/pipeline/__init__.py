@@ -1,23 +1,21 @@
 """The user's verbs: from inputs to a run folder."""
 
-from archfit.pipeline.compare import Comparison, compare
-from archfit.pipeline.estimate import Estimate, dry_run
-from archfit.pipeline.measure import Measured, measure, predict
-from archfit.pipeline.outcome import Best, SearchResult
-from archfit.pipeline.plan import Objects
-from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.train import TrainResult, is_training
-from archfit.pipeline.verbs import (
-    load,
-    make_budget,
-    recorded,
-    report,
-    resume,
-    search,
-    start,
-    train,
-)
-from archfit.pipeline.watch import Silent, TrainingStatus, Watch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archfit._lazy import door
+
+if TYPE_CHECKING:
+    from archfit.pipeline.comparing import Comparison, compare
+    from archfit.pipeline.estimate import Estimate, dry_run
+    from archfit.pipeline.measuring import Measured, measure, predict
+    from archfit.pipeline.outcome import Best, SearchResult
+    from archfit.pipeline.plan import Objects
+    from archfit.pipeline.request import SearchRequest
+    from archfit.pipeline.training import TrainResult, is_training
+    from archfit.pipeline.verbs import load, make_budget, recorded, report, resume, search, start, train
+    from archfit.pipeline.watch import Silent, TrainingStatus, Watch
 
 __all__ = [
     "Best",
@@ -45,3 +43,19 @@ __all__ = [
     "start",
     "train",
 ]
+
+# Late, so that comparing and measuring do not wait for what only training needs.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "comparing": ["Comparison", "compare"],
+        "estimate": ["Estimate", "dry_run"],
+        "measuring": ["Measured", "measure", "predict"],
+        "outcome": ["Best", "SearchResult"],
+        "plan": ["Objects"],
+        "request": ["SearchRequest"],
+        "training": ["TrainResult", "is_training"],
+        "verbs": ["load", "make_budget", "recorded", "report", "resume", "search", "start", "train"],
+        "watch": ["Silent", "TrainingStatus", "Watch"],
+    },
+)

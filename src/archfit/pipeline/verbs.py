@@ -31,8 +31,8 @@ from archfit.pipeline.plan import (
     scaled_to,
 )
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
-from archfit.pipeline.search import REPORT, RESULT, STUDY, SearchRun
-from archfit.pipeline.train import TrainResult, TrainRun, is_training, load_training, prepare
+from archfit.pipeline.searching import REPORT, RESULT, STUDY, SearchRun
+from archfit.pipeline.training import TrainResult, TrainRun, is_training, load_training, prepare
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import read_result, read_training, write_report, write_training_page
 from archfit.report.record import RunResult

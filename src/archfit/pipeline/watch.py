@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from archfit.cost import Budget
-from archfit.study.search import SearchStatus
+
+if TYPE_CHECKING:
+    from archfit.study.search import SearchStatus
 
 
 @dataclass(frozen=True)
