@@ -79,6 +79,23 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a network whose latency is looked up on its own.
+
+    Attributes:
+        key: What is computed, and where, as in "14x14 mbconv6 k5 s2 se0.25 pool 24>40": equal keys cost the same.
+        kind: What costs alike per multiply-add, as in "mbconv6".
+        madds: Multiply-adds of one image.
+        elements: Activations that it reads and writes, for one image.
+    """
+
+    key: str
+    kind: str
+    madds: int
+    elements: int
+
+
+@dataclass(frozen=True)
 class Budget:
     """Upper bounds; None leaves a cost free.
 

@@ -3,6 +3,7 @@
 from archfit.spaces.mnas import BlockChoices, MnasSpace
 from archfit.spaces.mnas_layers import LayerRow
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton
+from archfit.spaces.supernet import SharedSpace, Supernet
 from archfit.spaces.warm_start import Trained, WarmMnasSpace, inheritable_layers, read_trained
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "BlockChoices",
     "LayerRow",
     "MnasSpace",
+    "SharedSpace",
     "Skeleton",
+    "Supernet",
     "Trained",
     "WarmMnasSpace",
     "inheritable_layers",

@@ -1,0 +1,69 @@
+"""What every space with shared weights must keep; run it on your own."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from archfit.architecture import Architecture, Task, random_architecture
+from archfit.cost import count_params
+from archfit.spaces import SharedSpace, Supernet
+
+
+def check_supernet(space: SharedSpace, task: Task, *, samples: int = 8, tolerance: float = 1e-4) -> None:
+    """Raises `AssertionError` saying what is wrong, if the space breaks the contract of `SharedSpace`.
+
+    Args:
+        space: To be checked.
+        task: The supernet is built for it; a small image keeps the check quick.
+        samples: Random architectures whose paths are compared with the module cut out of the supernet.
+        tolerance: Of the outputs, absolute and relative.
+    """
+    assert isinstance(space, SharedSpace), f"{type(space).__name__} lacks a member of the SharedSpace protocol"
+    rng = random.Random(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        supernet = space.supernet(task)
+        assert isinstance(supernet, Supernet), f"supernet() gave a {type(supernet).__name__}, not a Supernet"
+        for _ in range(samples):
+            architecture = space.canonical(random_architecture(space, rng), task)
+            _check_path(space, supernet, architecture, task, tolerance)
+            _check_pieces(space, architecture, task)
+
+
+def _check_path(
+    space: SharedSpace, supernet: Supernet, architecture: Architecture, task: Task, tolerance: float
+) -> None:
+    label = f"the path of {architecture.to_json()}"
+    images = torch.randn(8, task.channels, task.image_size, task.image_size)
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    shared = supernet.train()(images, architecture)
+    assert tuple(shared.shape) == (8, task.classes), f"{label} gives {tuple(shared.shape)}, not {(8, task.classes)}"
+    with torch.no_grad():
+        evaluated = supernet.eval()(images, architecture)
+    torch.testing.assert_close(evaluated, shared.detach(), rtol=tolerance, atol=tolerance)
+    for name, value in supernet.state_dict().items():
+        assert torch.equal(value, before[name]), f"running {label} changes {name}"
+
+    module = supernet.cut(architecture)
+    built = count_params(space.build(architecture, task))
+    assert count_params(module) == built, f"{label} is cut with {count_params(module)} parameters, built with {built}"
+    alone = module.train()(images)
+    torch.testing.assert_close(alone, shared, rtol=tolerance, atol=tolerance)
+
+    supernet.zero_grad(set_to_none=True)
+    shared.sum().backward()
+    alone.sum().backward()
+    theirs = sum(float(p.grad.double().square().sum()) for p in supernet.parameters() if p.grad is not None)
+    mine = sum(float(p.grad.double().square().sum()) for p in module.parameters() if p.grad is not None)
+    torch.testing.assert_close(theirs, mine, rtol=1e-2, atol=1e-6)
+    supernet.zero_grad(set_to_none=True)
+
+
+def _check_pieces(space: SharedSpace, architecture: Architecture, task: Task) -> None:
+    pieces = space.pieces(architecture, task)
+    assert pieces, f"{architecture.to_json()} has no pieces"
+    assert pieces == space.pieces(architecture, task), f"two readings of the pieces of {architecture.to_json()} differ"
+    for piece in pieces:
+        assert min(piece.madds + 1, piece.elements) > 0, f"{piece} has no work to do"
