@@ -85,12 +85,14 @@ class Piece:
     Attributes:
         key: What is computed, and where, as in "14x14 mbconv6 k5 s2 se0.25 pool 24>40": equal keys cost the same.
         kind: What costs alike per multiply-add, as in "mbconv6".
+        params: Learnt parameters.
         madds: Multiply-adds of one image.
         elements: Activations that it reads and writes, for one image.
     """
 
     key: str
     kind: str
+    params: int
     madds: int
     elements: int
 

@@ -18,12 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from archfit.report.wording import duration, megabytes, milliseconds, percent
+from archfit.study.record import DERIVED
 
 if TYPE_CHECKING:
     from archfit.cost import Budget
     from archfit.pipeline import Estimate, SearchRequest, SearchResult, TrainingStatus, TrainResult
     from archfit.study.record import TrialRecord
     from archfit.study.search import SearchStatus
+    from archfit.study.shared_state import SharedStatus
 
 _LOG_SECONDS = 15.0
 
@@ -111,6 +113,24 @@ class LiveWatch:
             slow=True,
         )
 
+    def sharing(self, status: SharedStatus, budget: Budget) -> None:
+        share = status.step / status.steps
+        head = f"shared weights  step {status.step:,} of {status.steps:,}, {duration(status.elapsed)}"
+        if status.seconds_left is not None:
+            head += f", about {duration(status.seconds_left)} left"
+        lines = []
+        if status.rounds:
+            last = status.rounds[-1]
+            learnt = f"round {len(status.rounds)}  loss {last.loss:.3f}"
+            if last.reward is not None and last.best is not None:
+                learnt += f", the controller's mean reward {last.reward:.3f}, best {last.best:.3f}"
+                learnt += f", accuracy {percent(last.accuracy)} by shared weights"
+            lines.append(learnt)
+        if names := budget.names():
+            lines.append(f"budget {budget} ({', '.join(names)} predicted until the end)")
+        now = Text(status.phase, style="dim")
+        self._show(Group(Text(head), _bar(share), *map(Text, lines), now), "; ".join([head, *lines]), slow=True)
+
     def training(self, status: TrainingStatus) -> None:
         share = status.share
         left = duration(status.elapsed * (1 - share) / share) if share > 0.02 else "..."
@@ -162,7 +182,8 @@ def _left(status: SearchStatus) -> tuple[float, str]:
 def _trial(trial: TrialRecord | None, budget: Budget) -> str:
     if trial is None:
         return "none yet"
-    parts = [f"trial {trial.number}", f"proxy accuracy {percent(trial.accuracy)}"]
+    kind = "accuracy by shared weights" if trial.origin == DERIVED else "proxy accuracy"
+    parts = [f"trial {trial.number}", f"{kind} {percent(trial.accuracy)}"]
     if trial.cost is not None:
         latency = trial.cost.latency
         if latency is not None:

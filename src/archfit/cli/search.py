@@ -42,7 +42,10 @@ def search(
     image_size: ImageSize = None,
     train_images: TrainImages = None,
     flip: Flip = None,
-    space: Annotated[str, typer.Option(help="Search space: mnas.")] = "mnas",
+    method: Annotated[
+        str, typer.Option(help="trials: each candidate trained alone. shared: one supernet for all (ENAS, TuNAS).")
+    ] = "trials",
+    space: Annotated[str, typer.Option(help="Search space: mnas, enas-micro or enas-macro.")] = "mnas",
     width: Annotated[
         float | None, typer.Option(help="Width multiplier of the space. [default: by the budget]", show_default=False)
     ] = None,
@@ -70,6 +73,21 @@ def search(
             help="Epochs of a candidate's training; 0.5 is half of one. [default: by time]", show_default=False
         ),
     ] = None,
+    supernet_epochs: Annotated[
+        float | None,
+        typer.Option(help="Epochs of the supernet, with --method shared. [default: by time]", show_default=False),
+    ] = None,
+    latency_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Predict latencies from this file, as `archfit measure --space` writes it. [default: measure one]",
+            show_default=False,
+        ),
+    ] = None,
+    control: Annotated[
+        int,
+        typer.Option(help="With --method shared: random networks within the budget, trained like the winner."),
+    ] = 3,
     final_epochs: Annotated[
         int | None,
         typer.Option(help="Epochs of a finalist's full training. [default: by time]", show_default=False),
@@ -108,6 +126,7 @@ def search(
         image_size=image_size,
         train_images=train_images,
         flip=flip,
+        method=method,
         space=space,
         width=width,
         searched_blocks=_numbers(searched_blocks),
@@ -120,6 +139,9 @@ def search(
         threads=threads,
         accelerator=accelerator,
         proxy_epochs=proxy_epochs,
+        supernet_epochs=supernet_epochs,
+        latency_table=str(latency_table) if latency_table is not None else None,
+        control=control,
         final_epochs=final_epochs,
         finalists=finalists,
         references=tuple(name.strip() for name in references.split(",")) if references else (),

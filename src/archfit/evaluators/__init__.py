@@ -2,5 +2,6 @@
 
 from archfit.evaluators.protocol import Evaluator
 from archfit.evaluators.proxy import ProxyTraining
+from archfit.evaluators.shared_weights import BATCH, SharedWeights, path_accuracy
 
-__all__ = ["Evaluator", "ProxyTraining"]
+__all__ = ["BATCH", "Evaluator", "ProxyTraining", "SharedWeights", "path_accuracy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from archfit.architecture import Architecture, SearchSpace, Task
+from archfit.architecture import Architecture, SearchSpace, Task, random_architecture
 from archfit.catalogue import build_named, get_reference
 from archfit.cost import Cost
 from archfit.data import ImageData
@@ -30,6 +31,7 @@ from archfit.study.workers import WorkerPool
 from archfit.training import final_recipe, get_metric, score
 
 _DEPLOY_SECONDS = 12.0
+_CONTROL_DRAWS = 50
 _MARGIN = 0.99
 """A measurement repeats within 1 %: what is nearer to its bound could be past it the next time."""
 
@@ -75,7 +77,7 @@ class Finals:
             assert trial.architecture is not None
             self.watch.step(f"measuring trial {trial.number} as it would be deployed")
             cost = self.meter.deployed(self.space, trial.architecture)
-            if max(self.request.budget.ratios(cost).values(), default=0) <= _MARGIN:
+            if self._holds(cost):
                 chosen.append(trial)
             else:
                 self.watch.note(f"trial {trial.number} is no finalist: deployed, it is past the budget ({shown(cost)})")
@@ -193,6 +195,46 @@ class Finals:
             curve=training.curve,
         )
 
+    def control(self, finalists: dict[str, FullTraining]) -> list[TrainedNetwork]:
+        """Random architectures within the budget, by the finalists' recipe and epochs; in extra time, after the limit.
+
+        Without them nobody knows whether shared weights found anything (arXiv:1902.08142).
+        """
+        if self.request.method != "shared" or not self.request.control or self.data.test is None:
+            return []
+        epochs = next(iter(finalists.values())).epochs
+        architectures = self._drawn_within()
+        names = {f"random {number}": architecture for number, architecture in enumerate(architectures, 1)}
+        trained = self._full(
+            "control networks",
+            {name: partial(_build, self.space, architecture, self.data.task) for name, architecture in names.items()},
+            epochs,
+        )
+        rows = []
+        for name, training in trained.items():
+            network = self.space.build(names[name], self.data.task)
+            row = self._tested(training, "control", names[name], network, self.meter.deployed(self.space, names[name]))
+            rows.append(row)
+        return rows
+
+    def _drawn_within(self) -> list[Architecture]:
+        """Uniform draws, the first that hold the budget as deployed; fewer than asked for where they are rare."""
+        if (stored := self.run.decision("control")) is not None:
+            return [Architecture.from_json(one) for one in stored]
+        rng = random.Random(f"control {self.request.seed}")
+        found: list[Architecture] = []
+        for drawn in range(_CONTROL_DRAWS * self.request.control):
+            self.watch.step(f"drawing control networks: {len(found)} of {self.request.control} after {drawn}")
+            architecture = self.space.canonical(random_architecture(self.space, rng), self.data.task)
+            if architecture not in found and self._holds(self.meter.deployed(self.space, architecture)):
+                found.append(architecture)
+            if len(found) == self.request.control:
+                break
+        else:
+            self.watch.note(f"only {len(found)} of {self.request.control} control networks hold the budget")
+        self.run.decide("control", [one.to_json() for one in found])
+        return found
+
     def references(self, finalists: dict[str, FullTraining]) -> list[TrainedNetwork]:
         """Catalogue networks by the finalists' recipe and epochs; they take extra time, after the limit."""
         if not self.request.references or self.data.test is None:
@@ -205,13 +247,20 @@ class Finals:
         rows = []
         for name, training in trained.items():
             network = _build_reference(name, self.data.task, self.space)
-            network.load_state_dict(training.weights)
-            row = self._trained(training, "reference", None, self.meter.exported(network))
-            accuracy = score(
-                network, self.data.test, self.data, get_metric("accuracy"), memory_format=self.memory_format
-            )
-            rows.append(replace(row, test_accuracy=accuracy))
+            rows.append(self._tested(training, "reference", None, network, self.meter.exported(network)))
         return rows
+
+    def _tested(
+        self, training: FullTraining, role: str, architecture: Architecture | None, network: nn.Module, cost: Cost
+    ) -> TrainedNetwork:
+        network.load_state_dict(training.weights)
+        assert self.data.test is not None
+        accuracy = score(network, self.data.test, self.data, get_metric("accuracy"), memory_format=self.memory_format)
+        return replace(self._trained(training, role, architecture, cost), test_accuracy=accuracy)
+
+    def _holds(self, cost: Cost) -> bool:
+        """With a margin that another measurement will not use up."""
+        return max(self.request.budget.ratios(cost).values(), default=0.0) <= _MARGIN
 
 
 def shown(cost: Cost) -> str:

@@ -22,7 +22,7 @@ from archfit.data import ImageData
 from archfit.deploy import NETWORK
 from archfit.device import Device
 from archfit.pipeline.request import SearchRequest, TrainRequest
-from archfit.report import pareto_front, search_against_random
+from archfit.report import evidence_sentence, pareto_front
 from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, layer_table
 from archfit.study.record import FIRST, TrialRecord
 from archfit.study.run_folder import RunFolder
@@ -120,6 +120,25 @@ def summarise(
     states = Counter(trial.state for trial in trials)
     stored = run.decision("space") or {}
     settings = space.settings()
+    search: dict[str, Any] = {
+        "method": request.method,
+        "sampler": sampler_name(request, trials),
+        "reward": request.reward,
+        "metric": request.metric,
+        "limits": {k: v for k, v in asdict(request.limits.with_default()).items() if v is not None},
+        "trials": dict(states),
+        "workers": request.worker_count,
+        "seed": request.seed,
+        "stopped": stopped,
+    }
+    if request.init is not None:
+        search["init"] = request.init
+    if (derived := run.decision("derived")) is not None:
+        search["shared"] = {name: value for name, value in derived.items() if name != "architectures"}
+    else:
+        search["proxy"] = {"epochs": proxy_epochs, "images": len(data.train)}
+    supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) if derived is not None else 0.0
+    trained = (winner, *others)
     return RunResult(
         command=request.command(),
         created=run.created,
@@ -132,22 +151,10 @@ def summarise(
             "scaled": stored.get("scaled"),
             "share_within_budget": stored.get("share"),
         },
-        search={
-            "method": "trials",
-            "sampler": sampler_name(request, trials),
-            "reward": request.reward,
-            "metric": request.metric,
-            "limits": {k: v for k, v in asdict(request.limits.with_default()).items() if v is not None},
-            "trials": dict(states),
-            "workers": request.worker_count,
-            "seed": request.seed,
-            **({"init": request.init} if request.init is not None else {}),
-            "proxy": {"epochs": proxy_epochs, "images": len(data.train)},
-            "stopped": stopped,
-        },
+        search=search,
         budget=request.budget,
         winner=winner,
-        trained=(winner, *others),
+        trained=trained,
         layers=layer_table(space, winner.architecture, data.task),
         test=test,
         parity=parity,
@@ -155,11 +162,11 @@ def summarise(
             "search": seconds["search"],
             "train": seconds["train"],
             "total": seconds["search"] + seconds["train"],
-            **time_spent(trials, seconds["search"], request.worker_count),
+            **time_spent(trials, seconds["search"], request.worker_count, supernet=supernet_seconds),
         },
         machine={**machine_of(device, accelerator, request), "optuna": optuna.__version__},
         memory_format=memory_format,
-        recommendation=_recommendation(winner, others, trials, request),
+        recommendation=_recommendation(winner, others, trials, request, evidence_sentence(search, trained, trials)),
     )
 
 
@@ -180,20 +187,24 @@ def machine_of(device: Device, accelerator: str, request: SearchRequest | TrainR
 
 def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:
     """The sampler that proposed, with what "auto" stood for."""
+    if request.method == "shared":
+        return "controller (ppo)" if request.sampler == "ppo" else "controller (reinforce)"
     if request.sampler != "auto":
         return request.sampler
     origins = {t.origin for t in trials} - {"random", "unknown", FIRST}
     return f"auto ({', '.join(sorted(origins))})" if origins else "auto (random so far)"
 
 
-def time_spent(trials: Sequence[TrialRecord], search_seconds: float, workers: int) -> dict[str, float]:
+def time_spent(
+    trials: Sequence[TrialRecord], search_seconds: float, workers: int, *, supernet: float = 0.0
+) -> dict[str, float]:
     """Where the search's wall time went, in seconds of wall time.
 
-    Training is summed over workers and shared out among them; measuring stops all of them. What is left is overhead:
-    proposing, storing, starting up, sampling the space, waiting for the last trial.
+    Training is that of the supernet, and that of trials, summed over workers and shared out among them; measuring stops
+    them all. What is left is overhead: proposing, storing, starting up, sampling the space, waiting for the last trial.
     """
     measuring = sum(t.seconds_measure for t in trials)
-    training = sum(t.seconds_train for t in trials) / workers
+    training = supernet + sum(t.seconds_train for t in trials) / workers
     return {
         "measuring": measuring,
         "training": training,
@@ -202,7 +213,11 @@ def time_spent(trials: Sequence[TrialRecord], search_seconds: float, workers: in
 
 
 def _recommendation(
-    winner: TrainedNetwork, others: Sequence[TrainedNetwork], trials: Sequence[TrialRecord], request: SearchRequest
+    winner: TrainedNetwork,
+    others: Sequence[TrainedNetwork],
+    trials: Sequence[TrialRecord],
+    request: SearchRequest,
+    evidence: str,
 ) -> str:
     latency = winner.cost.latency
     where = f" on {latency.device} by {latency.runtime}" if latency else ""
@@ -218,5 +233,5 @@ def _recommendation(
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
         f"which were the best of {trained} candidates by the {request.reward} reward. "
-        f"{search_against_random(trials).sentence}"
+        f"{evidence}"
     )

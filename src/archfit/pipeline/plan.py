@@ -14,13 +14,13 @@ from optuna.samplers import BaseSampler
 from archfit.architecture import Architecture, SearchSpace, Task, random_architecture
 from archfit.cost import count_madds
 from archfit.data import ImageData, load_arrays, load_data, save_arrays
-from archfit.errors import RunError
+from archfit.errors import InputError, RunError
 from archfit.evaluators import Evaluator
 from archfit.pipeline.meter import CostMeter
-from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
+from archfit.pipeline.request import CUSTOM, SPACES, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
-from archfit.spaces import MnasSpace, Trained, WarmMnasSpace
+from archfit.spaces import MnasSpace, SharedSpace, Trained, WarmMnasSpace
 from archfit.study.fitting import Fitted, fit_space
 from archfit.study.limits import Limits
 
@@ -91,8 +91,16 @@ def objects_or_mnas(
         trained: What its networks inherit from.
         origin: Where that is stored by the time one is built; without it they begin at random.
     """
-    if objects.space is not None:
-        return objects.space
+    space = objects.space or _named_space(request, trained, origin)
+    if request.method == "shared" and not isinstance(space, SharedSpace):
+        raise InputError(
+            f"space {space.name!r} has no supernet, so its networks cannot share weights; search it with --method "
+            f"trials, or one of {list(SPACES)}"
+        )
+    return space
+
+
+def _named_space(request: SearchRequest, trained: Trained | None, origin: Path | None) -> SearchSpace:
     width = request.width or 1.0
     if trained is None:
         return MnasSpace(width=width, searched_blocks=request.searched_blocks)

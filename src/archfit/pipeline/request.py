@@ -17,7 +17,9 @@ from archfit.samplers import SAMPLERS
 from archfit.study.limits import Limits
 from archfit.training import Recipe, available_cores, get_metric
 
-SPACES = ("mnas",)
+SPACES = ("mnas", "enas-micro", "enas-macro")
+METHODS = ("trials", "shared")
+_RULES = ("auto", "reinforce", "ppo")
 DEVICES = ("local",)
 EVALUATORS = ("proxy",)
 CUSTOM = "<custom>"
@@ -44,6 +46,7 @@ class SearchRequest:
         image_size: Pixels, or None for the dataset's own.
         train_images: Of the training split, or None for all.
         flip: Whether a mirrored image keeps its label; None is what is known of the dataset.
+        method: "trials" (each candidate trained alone) or "shared" (one supernet).
         space: Name of the search space.
         width: Multiplier of the space; None scales it to the budget.
         searched_blocks: Which blocks vary, from 1; None for all.
@@ -57,7 +60,10 @@ class SearchRequest:
         threads: Of the runtime.
         accelerator: Where networks are trained.
         proxy_epochs: Of a candidate; None chooses.
+        supernet_epochs: Of the supernet; None chooses.
+        latency_table: File to predict latencies from; None measures one, or reads back what this machine measured.
         final_epochs: Of a finalist; None chooses.
+        control: Random architectures within the budget that are trained like the winner, beside shared weights.
         finalists: How many are trained in full.
         references: Networks trained by the same recipe, by their names in the catalogue or in another package.
         prune_above: Times a budget past which a candidate is not trained.
@@ -71,6 +77,7 @@ class SearchRequest:
     image_size: int | None = None
     train_images: int | None = None
     flip: bool | None = None
+    method: str = "trials"
     space: str = "mnas"
     width: float | None = None
     searched_blocks: tuple[int, ...] | None = None
@@ -84,7 +91,10 @@ class SearchRequest:
     threads: int = 1
     accelerator: str = "auto"
     proxy_epochs: float | None = None
+    supernet_epochs: float | None = None
+    latency_table: str | None = None
     final_epochs: int | None = None
+    control: int = 3
     finalists: int = 2
     references: tuple[str, ...] = ()
     prune_above: float = 2.0
@@ -95,6 +105,12 @@ class SearchRequest:
         if not self.dataset:
             raise InputError("dataset is empty; give a name as digits, a .npz file, or a folder of class folders")
         _known("space", self.space, SPACES)
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        if self.method == "shared":
+            self._check_shared()
+        elif taken := [name for name in ("supernet_epochs", "latency_table") if getattr(self, name) is not None]:
+            raise InputError(f"{taken[0]} is given, and method {self.method!r}; it belongs to --method shared")
         _known("evaluator", self.evaluator, EVALUATORS)
         _known("sampler", self.sampler, SAMPLERS)
         _known("device", self.device, DEVICES)
@@ -110,7 +126,9 @@ class SearchRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
-        for name in ("width", "proxy_epochs"):
+        if self.control < 0:
+            raise InputError(f"control is {self.control}; it must be at least 0 (none)")
+        for name in ("width", "proxy_epochs", "supernet_epochs"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value}; it must be above zero")
@@ -122,6 +140,20 @@ class SearchRequest:
             raise InputError(f"prune_above is {self.prune_above:g}; it must be at least 1 (the budget itself)")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed}; it must be from 0 to 2^31 - 1")
+
+    def _check_shared(self) -> None:
+        for name, given in (
+            ("init", self.init is not None),
+            ("evaluator", self.evaluator != "proxy"),
+            ("proxy_epochs", self.proxy_epochs is not None),
+            ("patience", self.limits.patience is not None),
+        ):
+            if given:
+                raise InputError(f"{name} is given, and method 'shared'; it belongs to --method trials")
+        if self.sampler not in _RULES:
+            raise InputError(
+                f"sampler is {self.sampler!r}; with shared weights a controller learns, by one of {list(_RULES)}"
+            )
 
     @property
     def worker_count(self) -> int:

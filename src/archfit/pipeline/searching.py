@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from torch import nn
 
 from archfit._version import __version__
-from archfit.architecture import SearchSpace, Task, from_indices, to_indices
+from archfit.architecture import Architecture, SearchSpace, Task, from_indices, to_indices
 from archfit.data import ImageData
 from archfit.deploy import NETWORK, test_deployed, write_network
 from archfit.device import LocalDevice
@@ -32,13 +32,15 @@ from archfit.pipeline.plan import (
     typical_architecture,
 )
 from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.sharing import PredictedCost, Sharing
 from archfit.pipeline.watch import Watch
 from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
-from archfit.spaces import WarmMnasSpace, read_trained
-from archfit.study.record import TrialRecord
+from archfit.spaces import SharedSpace, WarmMnasSpace, read_trained
+from archfit.study.limits import Limits
+from archfit.study.record import DERIVED, FIRST, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
 from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
@@ -112,12 +114,12 @@ class SearchRun:
     def _search_and_train(self, space: SearchSpace, meter: CostMeter, pool: WorkerPool) -> SearchResult:
         with pool.paused():  # workers that start up would slow the probe down
             memory_format, rate = self._probe(space)
-        evaluator = self._evaluator(memory_format, rate)
+        evaluator, given = self._evaluator(space, meter, memory_format, rate)
         path = self.run.path / STUDY
         with storage_errors(path):
             study = open_study(path, self._sampler(space))
             try:
-                stopped = self._search(study, space, meter, pool, evaluator)
+                stopped = self._search(study, space, meter, pool, evaluator, given)
                 trials = records(study)
             finally:
                 close_study(study)
@@ -137,8 +139,8 @@ class SearchRun:
         finalists = finals.choose(trials)
         trained = finals.train(finalists)
         networks = finals.rank(finalists, trained)
-        references = finals.references(trained)
-        return self._deliver(space, networks, references, trials, meter, stopped, memory_format, evaluator)
+        others = [*finals.control(trained), *finals.references(trained)]
+        return self._deliver(space, networks, others, trials, meter, stopped, memory_format, evaluator)
 
     # ---- before the search ------------------------------------------------------------------------------------------
 
@@ -187,9 +189,29 @@ class SearchRun:
             self.run.tick("search", at_least=0)
         return stored["memory_format"], stored["images_per_second"]
 
-    def _evaluator(self, memory_format: str, rate: float) -> Evaluator:
-        if self.objects.evaluator is not None:
-            return self.objects.evaluator
+    def _evaluator(
+        self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float
+    ) -> tuple[Evaluator, Sequence[Architecture]]:
+        """What scores candidates, and those that are tried before any is proposed."""
+        if self.request.method == "shared":
+            assert isinstance(space, SharedSpace), "the plan has seen to it"
+            sharing = Sharing(
+                self.run,
+                self.request,
+                self.limits,
+                self.data,
+                space,
+                self.reward,
+                PredictedCost(space, self.task),
+                memory_format,
+                self.accelerator,
+                self.watch,
+            )
+            return sharing.evaluator(), sharing.derived()
+        given = space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else ()
+        return self.objects.evaluator or self._proxy(memory_format, rate), given
+
+    def _proxy(self, memory_format: str, rate: float) -> ProxyTraining:
         epochs = self.run.decision("proxy_epochs")
         if epochs is None:
             spent = self.run.seconds["search"]
@@ -219,18 +241,24 @@ class SearchRun:
     # ---- the search -------------------------------------------------------------------------------------------------
 
     def _search(
-        self, study: optuna.Study, space: SearchSpace, meter: CostMeter, pool: WorkerPool, evaluator: Evaluator
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        meter: CostMeter,
+        pool: WorkerPool,
+        evaluator: Evaluator,
+        given: Sequence[Architecture],
     ) -> str:
         if (stopped := self.run.decision("stopped")) is not None:
             return str(stopped)
-        request = self.request
+        request, shared = self.request, self.request.method == "shared"
         setup = SearchSetup(
             space=space,
             task=self.task,
             budget=request.budget,
             reward=self.reward,
             chance=chance_level(self.data.validation.labels, len(self.data.classes), request.metric),
-            limits=self.limits,
+            limits=Limits(trials=len(given)) if shared else self.limits,
             prune_above=request.prune_above,
             seed=request.seed,
             evaluator=evaluator,
@@ -247,7 +275,8 @@ class SearchRun:
             partial(meter.candidate, space),
             on_status=on_status,
             elapsed=self.run.seconds["search"],
-            first=space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else (),
+            first=given,
+            origin=DERIVED if shared else FIRST,
         )
         return str(self.run.decide("stopped", search.run()))
 
@@ -257,7 +286,7 @@ class SearchRun:
         self,
         space: SearchSpace,
         networks: Sequence[tuple[TrainedNetwork, nn.Module]],
-        references: Sequence[TrainedNetwork],
+        compared: Sequence[TrainedNetwork],
         trials: Sequence[TrialRecord],
         meter: CostMeter,
         stopped: str,
@@ -285,7 +314,7 @@ class SearchRun:
             space=space,
             device=self.device,
             winner=winner,
-            others=[*(other for other, _ in networks[1:]), *references],
+            others=[*(other for other, _ in networks[1:]), *compared],
             trials=trials,
             test=test,
             parity=parity,

@@ -63,6 +63,7 @@ def search(
     image_size: int | None = None,
     train_images: int | None = None,
     flip: bool | None = None,
+    method: str = "trials",
     sampler: str | BaseSampler = "auto",
     evaluator: str | Evaluator = "proxy",
     reward: str | Reward = "absolute",
@@ -72,7 +73,10 @@ def search(
     threads: int = 1,
     accelerator: str = "auto",
     proxy_epochs: float | None = None,
+    supernet_epochs: float | None = None,
+    latency_table: str | Path | None = None,
     final_epochs: int | None = None,
+    control: int = 3,
     finalists: int = 2,
     references: Sequence[str] = (),
     prune_above: float = 2.0,
@@ -90,11 +94,11 @@ def search(
         memory: Bound on peak activations plus weights, as in "8MB".
         params: Bound on the number of parameters, as in "300k".
         madds: Bound on multiply-adds, as in "20M".
-        trials: Stop after so many architectures.
+        trials: Stop after so many architectures; with shared weights, how many the controller derives.
         time: Stop after so long, as in "30m"; half of it is for the full training of the finalists. Without `trials`,
             `time` and `patience` it is 30 minutes.
         patience: Stop after so many trials without a better one.
-        space: "mnas", or an object of your own (see `archfit.SearchSpace`).
+        space: "mnas", "enas-micro", "enas-macro", or an object of your own (see `archfit.SearchSpace`).
         width: Multiplier of the mnas space; None scales the space to the budget.
         searched_blocks: Which of the seven blocks vary, from 1; None for all.
         init: Trained network that candidates inherit filters from, as far as they fit: a `.safetensors` or `.pth` file
@@ -102,7 +106,8 @@ def search(
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
         flip: Whether a mirrored image keeps its label; None is no for digits, yes for photographs.
-        sampler: Name, or an Optuna sampler.
+        method: "trials" trains each candidate alone; "shared" trains one supernet for all (ENAS, TuNAS).
+        sampler: Name, or an Optuna sampler; with shared weights the controller's rule, "reinforce" or "ppo".
         evaluator: "proxy", or an object of your own (see `archfit.Evaluator`).
         reward: "absolute", "soft", "hard", or a function of accuracy and cost ratios.
         metric: "accuracy", or "balanced-accuracy" for uneven classes.
@@ -111,7 +116,10 @@ def search(
         threads: Of the runtime.
         accelerator: Where networks are trained: "auto", "cpu", "cuda", "mps".
         proxy_epochs: Of each candidate's short training; None chooses.
+        supernet_epochs: Of the supernet; None chooses.
+        latency_table: File to predict latencies from, for shared weights; None measures one.
         final_epochs: Of the finalists' full training; None chooses.
+        control: With shared weights, random networks within the budget to train like the winner, after the limit.
         finalists: How many are trained in full.
         references: Published networks to train by the same recipe, as in `["mnasnet-small",
             "torchvision:mobilenet_v3_small"]`.
@@ -141,6 +149,7 @@ def search(
         image_size=image_size,
         train_images=train_images,
         flip=flip,
+        method=method,
         space=space if isinstance(space, str) else CUSTOM,
         width=width,
         searched_blocks=tuple(searched_blocks) if searched_blocks is not None else None,
@@ -154,7 +163,10 @@ def search(
         threads=threads,
         accelerator=accelerator,
         proxy_epochs=proxy_epochs,
+        supernet_epochs=supernet_epochs,
+        latency_table=str(latency_table) if latency_table is not None else None,
         final_epochs=final_epochs,
+        control=control,
         finalists=finalists,
         references=tuple(references),
         prune_above=prune_above,
@@ -181,6 +193,8 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
         request = replace(request, dataset=_absolute(request.dataset))
     if request.init is not None:
         request = replace(request, init=_absolute(request.init))
+    if request.latency_table is not None:
+        request = replace(request, latency_table=_absolute(request.latency_table))
     if out is not None:
         RunFolder.check_free(out)
     data = read_data(request, watch, given=dataset)

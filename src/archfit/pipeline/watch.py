@@ -10,6 +10,7 @@ from archfit.cost import Budget
 
 if TYPE_CHECKING:
     from archfit.study.search import SearchStatus
+    from archfit.study.shared_state import SharedStatus
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Watch(Protocol):
         """The search changed."""
         ...
 
+    def sharing(self, status: SharedStatus, budget: Budget) -> None:
+        """The supernet or its controller learnt."""
+        ...
+
     def training(self, status: TrainingStatus) -> None:
         """Full trainings went on."""
         ...
@@ -71,6 +76,9 @@ class Silent:
         del text
 
     def searching(self, status: SearchStatus, budget: Budget) -> None:
+        del status, budget
+
+    def sharing(self, status: SharedStatus, budget: Budget) -> None:
         del status, budget
 
     def training(self, status: TrainingStatus) -> None:

@@ -19,6 +19,7 @@ GREY, LINE, BLUE, RED = "#8a94a3", "rgba(128,138,150,0.28)", "#4f86c6", "#d9534f
 # Drawn in this order, so that the winner lies on top.
 ROLE_STYLE = {
     "reference": ("square", "#a06cb8", 10),
+    "control": ("triangle-up", "#8a94a3", 10),
     "finalist": ("diamond", "#2a9d8f", 11),
     "winner": ("star", "#e07b00", 17),
 }
@@ -220,7 +221,7 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
             line={
                 "color": colour,
                 "width": 3 if winner else 1.7,
-                "dash": "dot" if network.role == "reference" else None,
+                "dash": "dot" if network.role in ("reference", "control") else None,
             },
             hovertemplate="epoch %{x}<br>%{y:.1%}",
         )

@@ -14,6 +14,7 @@ from archfit.report import sections
 from archfit.report.figures import accuracy_against_cost, confusion_matrix, reward_over_trials, training_curves
 from archfit.report.markup import Markup, element, escaped, joined
 from archfit.report.record import RunResult
+from archfit.report.sharing import reward_over_rounds, sharing
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import write_file
 
@@ -42,7 +43,7 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
             trials,
             embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
         ),
-        sections.chance(trials, embedded("reward", reward_over_trials(trials))),
+        _chance(result, trials),
         sections.network(result.layers),
         sections.costs(result),
         sections.networks(result, embedded("curves", training_curves(result.trained))),
@@ -57,6 +58,12 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
     ]
     body.append(foot(result.archfit_version, result.created))
     return document(f"archfit: {result.dataset.get('name', 'run')}", body)
+
+
+def _chance(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
+    if result.search.get("method") == "shared":
+        return sharing(result, embedded("reward", reward_over_rounds(result.search["shared"])))
+    return sections.chance(trials, embedded("reward", reward_over_trials(trials)))
 
 
 def document(title: str, body: Sequence[object]) -> str:

@@ -33,7 +33,7 @@ REWARD_FORMULAS = {
 }
 MEMORY_MEANS = "peak of live activations plus weights, float32, batch 1; 1 MB = 10⁶ bytes"
 MADDS_MEANS = "multiply-adds of one image through convolutions and matrix products (FLOPs / 2)"
-ROLES = {"winner": 0, "finalist": 1, "reference": 2}
+ROLES = {"winner": 0, "finalist": 1, "control": 2, "reference": 3}
 
 
 def searched_accuracy(result: RunResult) -> str:
@@ -176,12 +176,14 @@ def costs(result: RunResult) -> Markup:
 
 def networks(result: RunResult, figure: Markup) -> Markup:
     rows = [_network_row(network, result) for network in sorted(result.trained, key=_rank)]
+    controlled = any(network.role == "control" for network in result.trained)
     return section(
         "networks",
         "Finalists and references",
         paragraph(
-            "All were trained in full by the same recipe, exported and measured again. Only the winner and the "
-            "references were tested; the winner was chosen before.",
+            "All were trained in full by the same recipe, exported and measured again. Of the finalists only the "
+            "winner was tested; it was chosen before."
+            + (" Control networks were drawn at random within the budget." if controlled else ""),
             class_="text note",
         ),
         table(
@@ -309,7 +311,7 @@ def method(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
                 ("budget", str(result.budget)),
                 ("trials", plain(states)),
                 ("proxy recipe", plain(search.get("proxy", ""))),
-                *_others(search, ("method", "sampler", "reward", "trials", "proxy", "stopped", "seed")),
+                *_others(search, ("method", "sampler", "reward", "trials", "proxy", "stopped", "seed", "shared")),
                 ("stopped", plain(search.get("stopped", ""))),
                 ("seed", plain(search.get("seed"))),
                 (

@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from archfit.report.evidence import search_against_random
 from archfit.report.record import RunResult, TrainedNetwork
+from archfit.report.sharing import evidence_sentence
 from archfit.report.wording import (
     BOUND_NAMES,
     accuracy_with_error,
@@ -27,7 +27,7 @@ from archfit.report.wording import (
 )
 from archfit.study.record import TrialRecord
 
-_ROLES = ("finalist", "reference")
+_ROLES = ("finalist", "control", "reference")
 
 
 def print_summary(result: RunResult, trials: Sequence[TrialRecord], folder: Path, console: Console) -> None:
@@ -41,7 +41,7 @@ def print_summary(result: RunResult, trials: Sequence[TrialRecord], folder: Path
         console.print(_others_table(others, bounded=bool(result.budget.names())))
         console.print(_indented("valid.: final validation accuracy; latency: median", style="dim"))
     console.print()
-    console.print(_indented(search_against_random(trials).sentence))
+    console.print(_indented(evidence_sentence(result.search, result.trained, trials)))
     console.print(_indented(_times(result, trials)))
     console.print()
     name = shlex.quote(str(folder))

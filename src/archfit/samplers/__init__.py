@@ -9,7 +9,7 @@ from archfit.samplers.evolution import Evolution
 from archfit.samplers.factory import SAMPLERS, make_sampler
 from archfit.samplers.policy import Policy
 from archfit.samplers.ppo import Ppo, PpoSettings, clipped_surrogate
-from archfit.samplers.proposals import Observation, Proposal, Proposer, RandomSearch
+from archfit.samplers.proposals import Observation, Proposal, Proposer, RandomSearch, stream
 from archfit.samplers.reinforce import Reinforce, ReinforceSettings, moving_baseline, reinforce_loss
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "make_sampler",
     "moving_baseline",
     "reinforce_loss",
+    "stream",
 ]

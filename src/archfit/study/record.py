@@ -14,6 +14,10 @@ FIRST = "source"
 """Origin of trials that were given, not proposed: those nearest to the network whose weights are inherited."""
 
 
+DERIVED = "derived"
+"""Origin of trials that the controller of a search with shared weights gave at its end."""
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One architecture in a study.
@@ -22,9 +26,9 @@ class TrialRecord:
         number: From 0, in the order proposed.
         state: pruned: its cost was too far past the budget, never trained. failed: `reason` says why.
         architecture: Canonical; None only where a trial died before it was decided.
-        origin: "random" for uniformly drawn start-up trials, `FIRST`, else the sampler's name.
+        origin: "random" for uniformly drawn start-up trials, `FIRST`, `DERIVED`, else the sampler's name.
         cost: As far as it was determined before training.
-        accuracy: Proxy accuracy on the validation split in [0, 1].
+        accuracy: On the validation split in [0, 1]: by proxy training, or by shared weights.
         reward: What the sampler was told.
         within_budget: None where a bounded cost is unknown.
         seconds_measure: Building, export and timing.

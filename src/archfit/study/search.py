@@ -116,6 +116,7 @@ class TrialSearch:
         on_status: Called after each change.
         elapsed: Seconds that earlier sessions used.
         first: Tried before anything is proposed.
+        origin: Of those.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class TrialSearch:
         on_status: Callable[[SearchStatus], None],
         elapsed: float = 0.0,
         first: Sequence[Architecture] = (),
+        origin: str = FIRST,
     ) -> None:
         self._study = study
         self._setup = setup
@@ -144,6 +146,7 @@ class TrialSearch:
         self._repeats = _repeats_in_a_row(list(self._records.values()))
         self._proposed = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
         self._first = first
+        self._origin = origin
         self._known = {r.architecture for r in self._records.values() if r.architecture}
 
     @property
@@ -153,7 +156,9 @@ class TrialSearch:
     def run(self) -> str:
         """Runs to the end and says why it ended."""
         for architecture in self._first:
-            self._study.enqueue_trial(dict(architecture.choices), user_attrs={"origin": FIRST}, skip_if_exists=True)
+            self._study.enqueue_trial(
+                dict(architecture.choices), user_attrs={"origin": self._origin}, skip_if_exists=True
+            )
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # Params that its driver had no time to store are sampled again, to the same values.
             self._prepare(optuna.Trial(self._study, frozen._trial_id))

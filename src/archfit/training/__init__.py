@@ -1,8 +1,9 @@
 """Training: recipes, the Lightning module, metrics."""
 
 from archfit.training.accelerators import available_cores, check_accelerator, check_devices
-from archfit.training.classifier import DivergedError
+from archfit.training.classifier import SCHEDULES, DivergedError, make_optimiser
 from archfit.training.fit import (
+    MEMORY_FORMATS,
     Progress,
     Training,
     fit,
@@ -11,6 +12,7 @@ from archfit.training.fit import (
 )
 from archfit.training.metrics import (
     METRICS,
+    Metric,
     calibration_error,
     chance_level,
     confusion_matrix,
@@ -18,14 +20,17 @@ from archfit.training.metrics import (
     per_class,
     top_k,
 )
-from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
-from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, transfer_recipe
+from archfit.training.probe import Probe, one_thread, probe_memory_format, threads, training_rate
+from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, supernet_recipe, transfer_recipe
 from archfit.training.together import Group
 
 __all__ = [
+    "MEMORY_FORMATS",
     "METRICS",
+    "SCHEDULES",
     "DivergedError",
     "Group",
+    "Metric",
     "Probe",
     "Progress",
     "Recipe",
@@ -39,12 +44,15 @@ __all__ = [
     "final_recipe",
     "fit",
     "get_metric",
+    "make_optimiser",
     "one_thread",
     "per_class",
     "predict_logits",
     "probe_memory_format",
     "proxy_recipe",
     "score",
+    "supernet_recipe",
+    "threads",
     "top_k",
     "training_rate",
     "transfer_recipe",

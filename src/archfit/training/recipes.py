@@ -163,6 +163,24 @@ def transfer_recipe(data: ImageData, epochs: float) -> Recipe:
     )
 
 
+def supernet_recipe(data: ImageData, epochs: float) -> Recipe:
+    """For weights that many architectures share: SGD, whose steps suit paths that change from one to the next.
+
+    Args:
+        data: Trained on.
+        epochs: Passes over it.
+    """
+    batch_size = batch_size_for(epochs * len(data.train))
+    return Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=0.05 * math.sqrt(batch_size / 64),
+        weight_decay=1e-4,
+        warmup=0.05,
+        augmentation=augmentation_for(data, epochs),
+    )
+
+
 def _inherited(data: ImageData, epochs: float) -> Recipe:
     """All layers at one rate from the start: what was cut to size must be learnt anew wherever it lies."""
     recipe = transfer_recipe(data, epochs)

@@ -1,0 +1,183 @@
+"""The search with shared weights: a latency table, a supernet with its controller, and what the controller derives."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from archfit.architecture import Architecture, Task, random_architecture
+from archfit.cost import Cost
+from archfit.data import ImageData
+from archfit.evaluators import SharedWeights
+from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.watch import Watch
+from archfit.reward import Reward
+from archfit.spaces import SharedSpace
+from archfit.study.limits import Limits
+from archfit.study.run_folder import RunFolder
+from archfit.study.shared_search import Scored, SharedSearch
+from archfit.study.shared_settings import Rule, SharedSettings
+from archfit.study.shared_state import SharedStatus
+from archfit.training import supernet_recipe, threads
+
+SUPERNET = "supernet.pt"
+_DERIVED = 10
+_DRAWN = 64
+_RANKED_IMAGES = 1024
+_LONGEST_ROUND = 400
+_UNTIMED_EPOCHS = 30.0
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """The stages of one run before its derived architectures become trials; what was decided is read back.
+
+    Attributes:
+        run: Its folder.
+        request: What was asked.
+        limits: With the default where nothing was limited.
+        data: The test split is not read.
+        space: That shares weights, scaled to the budget already.
+        reward: Of accuracy and cost ratios.
+        cost: Of an architecture, predicted or counted.
+        memory_format: Of the tensors.
+        accelerator: Where the supernet is trained.
+        watch: Is told how far it is.
+    """
+
+    run: RunFolder
+    request: SearchRequest
+    limits: Limits
+    data: ImageData
+    space: SharedSpace
+    reward: Reward
+    cost: Callable[[Architecture], Cost]
+    memory_format: str
+    accelerator: str
+    watch: Watch
+
+    def evaluator(self) -> SharedWeights:
+        """Scores what was derived."""
+        return SharedWeights(self.run.path / SUPERNET, self.space, self.request.metric, self.memory_format)
+
+    def derived(self) -> list[Architecture]:
+        """Trains supernet and controller; the architectures that the controller gives, best first."""
+        stored = self.run.decision("derived")
+        if stored is None:
+            with threads(self.request.worker_count):
+                search = self._search()
+                search.run()
+                stored = self.run.decide("derived", self._derive(search))
+            self.run.tick("search", at_least=0)
+        return [Architecture.from_json(one) for one in stored["architectures"]]
+
+    def _search(self) -> SharedSearch:
+        epochs = self.run.decision("supernet_epochs")
+        if epochs is None:
+            epochs = self.run.decide("supernet_epochs", self._epochs())
+            self.watch.note(f"the supernet is trained for {epochs:g} epochs, the controller from a quarter of them on")
+        return self._shared(epochs)
+
+    def _shared(self, epochs: float) -> SharedSearch:
+        return SharedSearch(
+            self.space,
+            self.data.task,
+            self.data,
+            budget=self.request.budget,
+            reward=self.reward,
+            cost=self.cost,
+            settings=self._settings(epochs),
+            seed=self.request.seed,
+            path=self.run.path / SUPERNET,
+            on_status=self._on_status,
+            accelerator=self.accelerator,
+            elapsed=self.run.seconds["search"],
+        )
+
+    def _settings(self, epochs: float) -> SharedSettings:
+        recipe = supernet_recipe(self.data, epochs)
+        round_steps = max(1, min(_LONGEST_ROUND, len(self.data.train) // recipe.batch_size))
+        rule: Rule = "ppo" if self.request.sampler == "ppo" else "reinforce"
+        return SharedSettings(
+            recipe,
+            round_steps,
+            updates=max(1, round(30 * round_steps / 390)),
+            rule=rule,
+            memory_format=self.memory_format,
+            metric=self.request.metric,
+        )
+
+    def _epochs(self) -> float:
+        """As asked; else as many as the search's half of the time allows."""
+        if self.request.supernet_epochs is not None:
+            return self.request.supernet_epochs
+        if self.limits.search_seconds is None:
+            return _UNTIMED_EPOCHS
+        self.watch.step("timing steps of the supernet")
+        per_round = self._shared(1.0).seconds_per_round()
+        self.run.tick("search", at_least=0)
+        left = self.limits.search_seconds - self.run.seconds["search"]
+        settings = self._settings(1.0)
+        per_epoch = per_round * len(self.data.train) / (settings.round_steps * settings.recipe.batch_size)
+        return float(f"{max(0.5, left * 0.8 / per_epoch):.2g}")
+
+    def _derive(self, search: SharedSearch) -> dict[str, Any]:
+        """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""
+        rng = random.Random(self.request.seed)
+        drawn = search.drawn(_DRAWN)
+        uniform = [self.space.canonical(random_architecture(self.space, rng), self.data.task) for _ in range(_DRAWN)]
+        by_controller = search.scored(drawn, _RANKED_IMAGES)
+        at_random = search.scored(uniform, _RANKED_IMAGES)
+        wanted = self.limits.trials or _DERIVED
+        best = sorted(dict.fromkeys(by_controller), key=lambda one: (not self._within(one), -one.reward))
+        return {
+            "architectures": [one.architecture.to_json() for one in best[:wanted]],
+            "controller": _summary(by_controller),
+            "random": _summary(at_random),
+            "images": min(_RANKED_IMAGES, len(self.data.validation)),
+            "rounds": [asdict(entry) for entry in search.rounds],
+            "epochs": self.run.decision("supernet_epochs"),
+            "steps": search.steps,
+        }
+
+    def _within(self, scored: Scored) -> bool:
+        return max(self.request.budget.ratios(scored.cost).values(), default=0.0) <= 1.0
+
+    def _on_status(self, status: SharedStatus) -> None:
+        self.run.tick("search")
+        self.watch.sharing(status, self.request.budget)
+
+
+def _summary(scored: Sequence[Scored]) -> dict[str, float]:
+    """Mean and standard error of the rewards, mean accuracy, and the best reward."""
+    rewards = [one.reward for one in scored]
+    return {
+        "architectures": len(scored),
+        "mean_reward": statistics.fmean(rewards),
+        "standard_error": statistics.stdev(rewards) / len(rewards) ** 0.5 if len(rewards) > 1 else 0.0,
+        "best_reward": max(rewards),
+        "mean_accuracy": statistics.fmean(one.accuracy for one in scored),
+    }
+
+
+class PredictedCost:
+    """The cost of architectures, without building them.
+
+    Memory is left out: only an exported network tells it, so bounds on it are held by what is derived alone.
+    """
+
+    def __init__(self, space: SharedSpace, task: Task) -> None:
+        self._space = space
+        self._task = task
+        self._known: dict[Architecture, Cost] = {}
+
+    def __call__(self, architecture: Architecture) -> Cost:
+        if architecture not in self._known:
+            pieces = self._space.pieces(architecture, self._task)
+            self._known[architecture] = Cost(
+                params=sum(piece.params for piece in pieces), madds=sum(piece.madds for piece in pieces)
+            )
+        return self._known[architecture]

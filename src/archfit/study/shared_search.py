@@ -1,0 +1,332 @@
+"""The search with shared weights: a supernet and a controller learn by turns.
+
+ENAS (arXiv:1802.03268, section 2.2), with the reward of TuNAS (arXiv:2008.06120): the accuracy of a path on a batch of
+validation images, combined with what the architecture costs.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count, islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archfit.architecture import Architecture, Task, from_indices, random_architecture
+from archfit.cost import Budget, Cost
+from archfit.data import Augmentation, Batches, ImageData, Split
+from archfit.errors import InputError
+from archfit.evaluators import BATCH, path_accuracy
+from archfit.reward import Reward
+from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, stream
+from archfit.spaces import SharedSpace
+from archfit.study.shared_settings import SharedSettings
+from archfit.study.shared_state import Round, SharedState, SharedStatus, read_state
+from archfit.training import (
+    MEMORY_FORMATS,
+    SCHEDULES,
+    DivergedError,
+    check_accelerator,
+    get_metric,
+    make_optimiser,
+)
+
+_LARGEST_GRADIENT = 5.0
+"""Norm that the supernet's gradients are clipped to, ENAS's."""
+_TIMED_STEPS = 5
+_UPDATE_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An architecture with the accuracy that the shared weights give it."""
+
+    architecture: Architecture
+    cost: Cost
+    accuracy: float
+    reward: float
+
+
+class SharedSearch:
+    """Trains supernet and controller; may be killed and started again at any point, with the same end to the bit.
+
+    Args:
+        space: That shares weights.
+        task: Of the networks.
+        data: Its test split is not read.
+        budget: For the reward.
+        reward: Of accuracy and cost ratios.
+        cost: Of an architecture, quick: predicted, or counted.
+        settings: How to learn.
+        seed: Of everything random.
+        path: Of the state's file.
+        on_status: Called about twice a second.
+        accelerator: Where the supernet is; the controller stays on the CPU.
+        elapsed: Seconds that earlier sessions used.
+    """
+
+    def __init__(
+        self,
+        space: SharedSpace,
+        task: Task,
+        data: ImageData,
+        *,
+        budget: Budget,
+        reward: Reward,
+        cost: Callable[[Architecture], Cost],
+        settings: SharedSettings,
+        seed: int,
+        path: Path,
+        on_status: Callable[[SharedStatus], None],
+        accelerator: str = "cpu",
+        elapsed: float = 0.0,
+    ) -> None:
+        if len(data.validation) < 2 * len(data.classes):
+            raise InputError(
+                f"the validation split has {len(data.validation)} images of {len(data.classes)} classes; the "
+                "controller learns from two a class at least: add images, or search with --method trials"
+            )
+        self._space = space
+        self._task = task
+        self._data = data
+        self._budget = budget
+        self._reward = reward
+        self._cost = cost
+        self._settings = settings
+        self._seed = seed
+        self._path = path
+        self._on_status = on_status
+        self._start = time.monotonic() - elapsed
+        self._told = 0.0
+        self._metric = get_metric(settings.metric)
+        recipe = settings.recipe
+        self.steps = max(1, round(recipe.epochs * len(data.train) / recipe.batch_size))
+        self.rounds: tuple[Round, ...] = ()
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(_mixed(seed, "weights"))
+            self.supernet = space.supernet(task)
+        self._device = torch.device(check_accelerator(accelerator))
+        self.supernet.to(self._device).to(memory_format=MEMORY_FORMATS[settings.memory_format])
+        self._optimiser = make_optimiser(self.supernet, recipe)
+        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        self.policy = Policy(
+            [len(choice.options) for choice in space.choices],
+            generator=_generator(seed, "controller"),
+            temperature=settings.temperature,
+            tanh_constant=settings.tanh_constant,
+        )
+        self._rule = _rule(self.policy, settings)
+        self._configuration = {
+            "space": {"name": space.name, **space.settings()},
+            "task": asdict(task),
+            "settings": asdict(settings),
+            "seed": seed,
+            "images": len(data.train),
+        }
+        self._restore(read_state(path, self._configuration))
+        self._begun, self._resumed_at = time.monotonic(), self.step
+
+    @property
+    def step(self) -> int:
+        """Of the supernet, done so far."""
+        return self.rounds[-1].step if self.rounds else 0
+
+    def run(self) -> None:
+        """To the last step, from wherever the state is.
+
+        Raises:
+            DivergedError: The loss is not a number any more; the state is that of the last whole round.
+        """
+        while self.step < self.steps:
+            start = time.monotonic()
+            learnt = self._learn_weights()
+            if self._warm(learnt.step):
+                learnt = self._learn_policy(learnt)
+            self.rounds = (*self.rounds, replace(learnt, seconds=time.monotonic() - start))
+            self._state().save(self._path)
+
+    def drawn(self, number: int) -> list[Architecture]:
+        """From the controller, equal ones as often as they come."""
+        indices, _, _ = self.policy.sample(number, _generator(self._seed, "derive"))
+        return [self._canonical(row) for row in indices.tolist()]
+
+    def scored(self, architectures: Sequence[Architecture], images: int) -> list[Scored]:
+        """Each on the same `images` of the validation split, by the shared weights."""
+        endless = self._stream(self._data.validation, BATCH, None)
+        batches = list(islice(endless, max(1, min(images, len(self._data.validation)) // BATCH)))
+        found: dict[Architecture, Scored] = {}
+        for number, architecture in enumerate(architectures):
+            self._tell(f"ranking {number + 1} of {len(architectures)}", self.step)
+            if architecture not in found:
+                found[architecture] = self._score(architecture, batches)
+        return [found[architecture] for architecture in architectures]
+
+    def seconds_per_round(self) -> float:
+        """How long a round of both will take, from a few steps; the search itself must begin anew after it."""
+        settings = self._settings
+        paths = self._paths(_TIMED_STEPS, warm=False)
+        images = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
+        batch = next(self._stream(self._data.validation, settings.reward_images, None))
+        learning, scoring = [], []
+        for path in paths:
+            start = time.perf_counter()
+            self._learn(path, *images)
+            middle = time.perf_counter()
+            self._score(path, [batch])
+            learning.append(middle - start)
+            scoring.append(time.perf_counter() - middle)
+        share = 1 - settings.warmup
+        return settings.round_steps * statistics.median(learning) + share * (
+            settings.updates * (settings.samples * statistics.median(scoring) + _UPDATE_SECONDS)
+        )
+
+    def _learn(self, architecture: Architecture, images: Tensor, labels: Tensor) -> float:
+        """One step of the path's weights; the loss before it."""
+        images, labels = images.to(self._device), labels.to(self._device)
+        logits = self.supernet.train()(images, architecture)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self._settings.recipe.label_smoothing)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), _LARGEST_GRADIENT)
+        self._optimiser.step()
+        return float(loss.detach())
+
+    def _learn_weights(self) -> Round:
+        settings, first = self._settings, self.step
+        steps = min(settings.round_steps, self.steps - first)
+        paths = self._paths(steps, warm=self._warm(first))
+        losses: list[float] = []
+        batches = self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation)
+        for position, (architecture, (images, labels)) in enumerate(zip(paths, batches, strict=False)):
+            factor = SCHEDULES[settings.recipe.schedule](first + position, self.steps, settings.recipe.warmup)
+            for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+                group["lr"] = rate * factor
+            losses.append(self._learn(architecture, images, labels))
+            if not math.isfinite(losses[-1]):
+                raise DivergedError(
+                    f"the shared weights diverged: the loss is {losses[-1]} at step {first + position + 1}; the state "
+                    f"of step {first} is kept; lower the supernet's learning rate "
+                    f"(it is {settings.recipe.learning_rate:g})"
+                )
+            self._tell("supernet" if self._warm(first) else "supernet, paths at random", first + position + 1)
+        return Round(first + steps, sum(losses) / len(losses), best=self.rounds[-1].best if self.rounds else None)
+
+    def _learn_policy(self, learnt: Round) -> Round:
+        settings = self._settings
+        batches = self._stream(self._data.validation, settings.reward_images, None)
+        accuracies, rewards, entropies = [], [], []
+        generator = _generator(self._seed, "samples", len(self.rounds))
+        for _ in range(settings.updates):
+            indices, log_prob, entropy = self.policy.sample(settings.samples, generator)
+            scored = [self._score(self._canonical(row), [next(batches)]) for row in indices.tolist()]
+            found = torch.tensor([one.reward for one in scored], dtype=torch.float64)
+            self._rule.update(indices, found, log_prob)
+            rewards += found.tolist()
+            accuracies += [one.accuracy for one in scored]
+            entropies += entropy.tolist()
+            self._tell("controller", learnt.step)
+        return replace(
+            learnt,
+            accuracy=sum(accuracies) / len(accuracies),
+            reward=sum(rewards) / len(rewards),
+            entropy=sum(entropies) / len(entropies),
+            best=max([*rewards, *([] if learnt.best is None else [learnt.best])]),
+        )
+
+    def _paths(self, number: int, *, warm: bool) -> list[Architecture]:
+        """For the steps of the next round: from the controller, or uniformly before it has begun."""
+        if warm:
+            indices, _, _ = self.policy.sample(number, _generator(self._seed, "paths", len(self.rounds)))
+            return [self._canonical(row) for row in indices.tolist()]
+        rng = random.Random(_mixed(self._seed, "paths", len(self.rounds)))
+        return [self._space.canonical(random_architecture(self._space, rng), self._task) for _ in range(number)]
+
+    def _score(self, architecture: Architecture, batches: Sequence[tuple[Tensor, Tensor]]) -> Scored:
+        accuracy = path_accuracy(self.supernet, architecture, batches, self._metric, len(self._data.classes))
+        cost = self._cost(architecture)
+        return Scored(architecture, cost, accuracy, self._reward(accuracy, self._budget.ratios(cost)))
+
+    def _canonical(self, indices: Sequence[int]) -> Architecture:
+        return self._space.canonical(from_indices(self._space, indices), self._task)
+
+    def _warm(self, step: int) -> bool:
+        return step >= self._settings.warmup * self.steps
+
+    def _stream(
+        self, split: Split, batch_size: int, augmentation: Augmentation | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled batches without end; they are those of this round alone."""
+        batches = Batches(
+            split,
+            self._data.mean,
+            self._data.std,
+            min(batch_size, len(split)),
+            augmentation=augmentation,
+            seed=_mixed(self._seed, "batches", len(self.rounds)),
+            shuffle=True,
+            drop_last=True,
+            memory_format=MEMORY_FORMATS[self._settings.memory_format],
+        )
+        for epoch in count():
+            batches.set_epoch(epoch)
+            yield from batches
+
+    def _state(self) -> SharedState:
+        return SharedState(
+            configuration=self._configuration,
+            rounds=self.rounds,
+            supernet=self.supernet.state_dict(),
+            optimiser=self._optimiser.state_dict(),
+            policy=self.policy.state_dict(),
+            policy_optimiser=self._rule.optimiser.state_dict(),
+            baseline=self._rule.baseline,
+        )
+
+    def _restore(self, state: SharedState | None) -> None:
+        if state is None:
+            return
+        self.rounds = state.rounds
+        self.supernet.load_state_dict(state.supernet)
+        self._optimiser.load_state_dict(state.optimiser)
+        self.policy.load_state_dict(state.policy)
+        self._rule.optimiser.load_state_dict(state.policy_optimiser)
+        self._rule.baseline = state.baseline
+
+    def _tell(self, phase: str, step: int) -> None:
+        now = time.monotonic()
+        if now - self._told > 0.5:
+            self._told = now
+            done, spent = step - self._resumed_at, now - self._begun
+            left = spent / done * (self.steps - step) if done > 0 and spent > 5 else None
+            self._on_status(SharedStatus(phase, step, self.steps, self.rounds, now - self._start, left))
+
+
+def _rule(policy: Policy, settings: SharedSettings) -> Reinforce | Ppo:
+    if settings.rule == "ppo":
+        return Ppo(policy, PpoSettings(lr=settings.learning_rate, entropy_weight=settings.entropy_weight))
+    return Reinforce(
+        policy,
+        ReinforceSettings(
+            lr=settings.learning_rate,
+            baseline_decay=settings.baseline_decay,
+            entropy_weight=settings.entropy_weight,
+            normalise=True,
+        ),
+    )
+
+
+def _mixed(seed: int, purpose: str, number: int = 0) -> int:
+    """One seed for each purpose and round, independent of the others."""
+    return int(stream(seed, zlib.crc32(purpose.encode()), number).integers(2**62))
+
+
+def _generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(_mixed(seed, purpose, number))
