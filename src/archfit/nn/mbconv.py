@@ -73,11 +73,16 @@ class PaddedConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, size: int, groups: int) -> None:
         super().__init__(inputs, outputs, kernel, stride, 0, groups=groups, bias=False)
-        total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-        self.sides = (total // 2, total - total // 2) * 2
+        self.sides = same_sides(size, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, self.sides))
+
+
+def same_sides(size: int, kernel: int, stride: int) -> tuple[int, int, int, int]:
+    """Pixels that TensorFlow's "same" adds to a height and width of `size`: left, right, above, below."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2, total // 2, total - total // 2
 
 
 def convolution(
@@ -106,6 +111,19 @@ def convolution(
     return modules
 
 
+def reduced_channels(inputs: int, ratio: float) -> int:
+    """Channels inside squeeze-and-excitation, for a layer's input channels; 0 for a ratio of 0."""
+    return max(1, round(inputs * ratio)) if ratio else 0
+
+
+def pooled(x: Tensor, stride: int, inputs: int, filters: int) -> Tensor:
+    """The "pool" skip: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`, cut or filled up with zeros."""
+    if filters < inputs:
+        x = x[:, :filters]
+    means = F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+    return F.pad(means, (0, 0, 0, 0, 0, filters - inputs)) if filters > inputs else means
+
+
 class Layer(nn.Module):
     """One `LayerSpec` on `inputs` channels: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`.
 
@@ -116,9 +134,8 @@ class Layer(nn.Module):
         super().__init__()
         if spec.skip == "identity" and (spec.stride != 1 or spec.filters != inputs):
             raise ValueError(f"identity skip needs stride 1 and {inputs} filters; {spec} has neither or one of them")
-        self.skip, self.stride, self.filters = spec.skip, spec.stride, spec.filters
-        self.missing = spec.filters - inputs
-        reduced = max(1, round(inputs * spec.se)) if spec.se else 0
+        self.skip, self.stride, self.inputs, self.filters = spec.skip, spec.stride, inputs, spec.filters
+        reduced = reduced_channels(inputs, spec.se)
         if spec.op == "conv":
             body = convolution(inputs, spec.filters, spec.kernel, style, stride=spec.stride, size=size)
             if reduced:
@@ -137,14 +154,8 @@ class Layer(nn.Module):
         if self.skip == "identity":
             return out + x
         if self.skip == "pool":
-            return out + self._pooled(x)
+            return out + pooled(x, self.stride, self.inputs, self.filters)
         return out
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        if self.missing < 0:
-            x = x[:, : self.filters]
-        pooled = F.avg_pool2d(x, 3, self.stride, padding=1, count_include_pad=False)
-        return F.pad(pooled, (0, 0, 0, 0, 0, self.missing)) if self.missing > 0 else pooled
 
 
 class Network(nn.Module):

@@ -9,10 +9,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from archfit.architecture import Architecture, Choice, Option, Task, check_member
+from archfit.cost import Piece
 from archfit.errors import InputError
 from archfit.nn.mbconv import EXPANSIONS, LayerSpec, Network
+from archfit.nn.shared_mbconv import SharedSpec
 from archfit.spaces.mnas_layers import LayerRow, layer_rows
+from archfit.spaces.mnas_pieces import network_pieces
 from archfit.spaces.mnas_source import network_source
+from archfit.spaces.mnas_supernet import MnasSupernet
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton, scale_channels, scale_filters, strides_for
 
 WIDTHS = (1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.18)
@@ -134,6 +138,40 @@ class MnasSpace:
             plan.append(self._block(block, chosen, inputs, task))
             inputs = plan[-1][-1].filters if plan[-1] else inputs
         return plan
+
+    def supernet(self, task: Task) -> MnasSupernet:
+        return MnasSupernet(self, task)
+
+    def pieces(self, architecture: Architecture, task: Task) -> list[Piece]:
+        """The stem, every layer where it stands, and head with classifier (see `archfit.spaces.mnas_pieces`)."""
+        return network_pieces(self.literals(architecture, task), task)
+
+    def largest(self, task: Task) -> tuple[list[list[SharedSpec]], int]:
+        """For each block as many layers as it may have, each with the most that its options need.
+
+        Returns:
+            The layers, and how many channels come to the head at most.
+        """
+        stem_stride, strides = strides_for(self.skeleton, task.image_size)
+        inputs, size, plan = self._stem, -(-task.image_size // stem_stride), []
+        for block, stride in enumerate(strides, 1):
+            options = self._options
+            if block not in self._searched:
+                options = {name: (option,) for name, option in self._fixed(block)._asdict().items()}
+            filters = max(self._filters(block, float(factor)) for factor in options["filters"])
+            counts = [self._count(block, int(difference)) for difference in options["layers"]]
+            first = SharedSpec(
+                tuple(map(str, options["op"])),
+                max(map(int, options["kernel"])),
+                stride,
+                max(map(float, options["se"])),
+                inputs,
+                filters,
+                size if self.skeleton.same_padding else 0,
+            )
+            plan.append([first, *(max(counts) - 1) * [first._replace(stride=1, inputs=filters)]])
+            inputs, size = filters if min(counts) else max(inputs, filters), -(-size // stride)
+        return plan, inputs
 
     def canonical(self, architecture: Architecture, task: Task) -> Architecture:
         """Reads the choices back from the layers, taking the first options that build them.

@@ -137,6 +137,10 @@ class WarmMnasSpace(MnasSpace):
 
     origin: Path | None = None
 
+    # Weights are inherited by one network at a time, so this is no `SharedSpace`: None takes the method back, which
+    # `isinstance` sees. Shared weights would begin at random and leave `origin` unused without a word.
+    supernet = None  # type: ignore[assignment]
+
     @classmethod
     def around(
         cls,
