@@ -11,6 +11,7 @@ from archfit.samplers.policy import Policy
 from archfit.samplers.ppo import Ppo, PpoSettings, clipped_surrogate
 from archfit.samplers.proposals import Observation, Proposal, Proposer, RandomSearch, stream
 from archfit.samplers.reinforce import Reinforce, ReinforceSettings, moving_baseline, reinforce_loss
+from archfit.samplers.skip_penalty import skip_penalty
 
 __all__ = [
     "SAMPLERS",
@@ -32,4 +33,5 @@ __all__ = [
     "moving_baseline",
     "reinforce_loss",
     "stream",
+    "skip_penalty",
 ]
