@@ -1,5 +1,6 @@
 """Search spaces: what can be built, and how."""
 
+from archfit.spaces.macro import MacroSpace
 from archfit.spaces.mnas import BlockChoices, MnasSpace
 from archfit.spaces.mnas_layers import LayerRow
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton
@@ -10,6 +11,7 @@ __all__ = [
     "MNAS_SKELETON",
     "BlockChoices",
     "LayerRow",
+    "MacroSpace",
     "MnasSpace",
     "SharedSpace",
     "Skeleton",

@@ -21,7 +21,7 @@ class LayerRow:
 
     Attributes:
         name: As in "stem", "block 3 layer 1", "head".
-        kind: "conv", "dconv", "separable", "mbconv3", "mbconv6", "pool" or "linear".
+        kind: "conv", "dconv", "separable", "mbconv3", "mbconv6", "pool", "reduction" or "linear".
         detail: As in "3x3, stride 2, SE 0.25, identity skip".
         shape: Output (channels, height, width); (classes,) for the classifier.
         params: Learnt parameters.
