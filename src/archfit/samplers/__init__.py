@@ -32,6 +32,6 @@ __all__ = [
     "make_sampler",
     "moving_baseline",
     "reinforce_loss",
-    "stream",
     "skip_penalty",
+    "stream",
 ]

@@ -128,4 +128,4 @@ def _row(name: str, kind: str, detail: str, shape: tuple[int, ...], work: _Work)
 
 
 def _piece(key: str, kind: str, work: _Work) -> Piece:
-    return Piece(key, kind, work.madds, work.elements)
+    return Piece(key, kind, work.params, work.madds, work.elements)

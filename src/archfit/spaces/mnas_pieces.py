@@ -35,7 +35,8 @@ def network_pieces(literals: Mapping[str, Any], task: Task) -> list[Piece]:
 def _stem(size: int, stride: int, inputs: int, outputs: int, activation: str, same: bool) -> Piece:
     area = (-(-size // stride)) ** 2
     key = f"{size}x{size} stem k3 s{stride} {inputs}>{outputs}{_manner(activation, same and stride > 1)}"
-    return Piece(key, "stem", area * 9 * inputs * outputs, size**2 * inputs + area * outputs)
+    weights = 9 * inputs * outputs
+    return Piece(key, "stem", weights + 2 * outputs, area * weights, size**2 * inputs + area * outputs)
 
 
 @lru_cache(_KEPT)
@@ -46,16 +47,20 @@ def _layer(size: int, spec: LayerSpec, inputs: int, activation: str, same: bool)
     kernel, filters = spec.kernel**2, spec.filters
     if spec.op == "conv":
         gated = filters
+        params = kernel * inputs * filters + 2 * filters
         madds = after * kernel * inputs * filters
         elements = before * inputs + after * filters
     else:
         gated = wide = inputs * EXPANSIONS[spec.op]
+        params = wide * (kernel + filters + 2) + 2 * filters
         madds = after * wide * (kernel + filters)
         elements = before * wide + 2 * after * wide + after * filters
         if wide > inputs:
+            params += inputs * wide + 2 * wide
             madds += before * inputs * wide
             elements += before * (inputs + wide)
     if reduced:  # the mean reads, the product reads and writes; two convolutions of one pixel between them
+        params += 2 * gated * reduced + gated + reduced
         madds += 2 * gated * reduced
         elements += 3 * after * gated + 2 * (gated + reduced)
     if spec.skip == "pool":
@@ -66,7 +71,7 @@ def _layer(size: int, spec: LayerSpec, inputs: int, activation: str, same: bool)
     options += [f"se{spec.se:g}"] if reduced else []
     options += [spec.skip] if spec.skip != "none" else []
     key = f"{' '.join(options)} {inputs}>{filters}{_manner(activation, same and spec.stride > 1)}"
-    return Piece(key, spec.op, madds, elements)
+    return Piece(key, spec.op, params, madds, elements)
 
 
 @lru_cache(_KEPT)
@@ -75,9 +80,10 @@ def _head(size: int, inputs: int, head: int, classes: int, activation: str) -> P
     area, features = size**2, head or inputs
     outputs = f"{head}>{classes}{_manner(activation, False)}" if head else f"{classes}"
     key = f"{size}x{size} head {inputs}>{outputs}"
+    params = inputs * head + 2 * head + features * classes + classes
     madds = area * inputs * head + features * classes
     elements = (area * (inputs + head) if head else 0) + area * features + features + classes
-    return Piece(key, "head", madds, elements)
+    return Piece(key, "head", params, madds, elements)
 
 
 def _manner(activation: str, same: bool) -> str:

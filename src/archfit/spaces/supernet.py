@@ -38,5 +38,5 @@ class SharedSpace(SearchSpace, Protocol):
         ...
 
     def pieces(self, architecture: Architecture, task: Task) -> list[Piece]:
-        """The network in parts whose latencies add up, for a latency table; all of it but the fixed overhead."""
+        """The network in parts whose latencies add up, for a latency table; their parameters and multiply-adds too."""
         ...

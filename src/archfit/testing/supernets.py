@@ -7,7 +7,7 @@ import random
 import torch
 
 from archfit.architecture import Architecture, Task, random_architecture
-from archfit.cost import count_params
+from archfit.cost import count_madds, count_params
 from archfit.spaces import SharedSpace, Supernet
 
 
@@ -65,5 +65,10 @@ def _check_pieces(space: SharedSpace, architecture: Architecture, task: Task) ->
     pieces = space.pieces(architecture, task)
     assert pieces, f"{architecture.to_json()} has no pieces"
     assert pieces == space.pieces(architecture, task), f"two readings of the pieces of {architecture.to_json()} differ"
-    for piece in pieces:
-        assert min(piece.madds + 1, piece.elements) > 0, f"{piece} has no work to do"
+    assert all(piece.elements > 0 for piece in pieces), f"a piece of {architecture.to_json()} touches nothing"
+    network = space.build(architecture, task)
+    for name, added, whole in (
+        ("parameters", sum(piece.params for piece in pieces), count_params(network)),
+        ("multiply-adds", sum(piece.madds for piece in pieces), count_madds(network, task)),
+    ):
+        assert added == whole, f"the pieces of {architecture.to_json()} have {added} {name}, the network {whole}"
