@@ -204,5 +204,5 @@ def test_a_folder_without_architecture(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"has no architecture\.json"):
         resolve_model(str(tmp_path))
     (tmp_path / "architecture.json").write_text('{"space": "other"}')
-    with pytest.raises(InputError, match="is not an architecture of the mnas space"):
+    with pytest.raises(InputError, match="is not an architecture of a space of archfit"):
         resolve_model(str(tmp_path))

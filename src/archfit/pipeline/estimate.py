@@ -13,7 +13,7 @@ from archfit.pipeline.initial import resolve_initial
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.plan import (
     Objects,
-    objects_or_mnas,
+    chosen_space,
     proxy_epochs_for,
     read_data,
     sample_space,
@@ -60,7 +60,7 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
     data = read_data(request, watch)
     accelerator = check_accelerator(request.accelerator)
     trained = resolve_initial(request.init) if request.init is not None else None
-    space = objects_or_mnas(Objects(), request, trained)
+    space = chosen_space(Objects(), request, trained)
     meter = CostMeter(
         LocalDevice(),
         runtime=request.runtime,

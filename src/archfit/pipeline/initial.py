@@ -45,7 +45,7 @@ def resolve_initial(text: str) -> Trained:
 
 def _from_run(folder: Path, text: str) -> Trained:
     model: Model = resolve_model(text)
-    if model.space is None or model.architecture is None:
+    if not isinstance(model.space, MnasSpace) or model.architecture is None:
         raise InputError(f"{text} holds no network of the mnas space; candidates can inherit from {_known()}")
     weights = read_weights(folder / WEIGHTS)
     channels = next((value.shape[1] for name, value in weights.items() if name == "stem.0.weight"), 3)

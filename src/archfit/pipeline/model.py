@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from archfit.architecture import Architecture, Task
+from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.catalogue import (
     build_named,
     get_reference,
@@ -23,7 +23,7 @@ from archfit.deploy import ARCHITECTURE
 from archfit.errors import InputError, RunError
 from archfit.nn.weights import Mapped, load_into, read_weights
 from archfit.report.record import Layer, layer_table
-from archfit.spaces import MnasSpace
+from archfit.spaces import KNOWN_SPACES, space_from
 
 IMAGENET = "imagenet"
 
@@ -41,7 +41,7 @@ class Model:
 
     name: str
     known: str | None
-    space: MnasSpace | None
+    space: SearchSpace | None
     architecture: Architecture | None
 
     def build(self, task: Task, weights: str | None = None) -> tuple[nn.Module, str]:
@@ -123,11 +123,14 @@ def _from_file(path: Path) -> Model:
         raise InputError(f"{path} is not an architecture ({error}); give the architecture.json of a run") from None
     if isinstance(content, Mapping) and isinstance(content.get("model"), str):
         return resolve_model(content["model"])
-    if not isinstance(content, Mapping) or content.get("space") != "mnas" or "settings" not in content:
-        raise InputError(f"{path} is not an architecture of the mnas space; give the architecture.json of a run")
+    if not isinstance(content, Mapping) or content.get("space") not in KNOWN_SPACES or "settings" not in content:
+        raise InputError(
+            f"{path} is not an architecture of a space of archfit's ({', '.join(KNOWN_SPACES)}); give the "
+            "architecture.json of a run"
+        )
     try:
-        space = MnasSpace.from_settings(content["settings"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: its settings are not whole ({error}); give the architecture.json of a run") from None
+        space = space_from(content["space"], content["settings"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     architecture = Architecture.from_json(content)
     return Model(f"{path.parent.name}/{path.name}", None, space, architecture)

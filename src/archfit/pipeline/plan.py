@@ -17,10 +17,10 @@ from archfit.data import ImageData, load_arrays, load_data, save_arrays
 from archfit.errors import InputError, RunError
 from archfit.evaluators import Evaluator
 from archfit.pipeline.meter import CostMeter
-from archfit.pipeline.request import CUSTOM, SPACES, SearchRequest, TrainRequest
+from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
-from archfit.spaces import MnasSpace, SharedSpace, Trained, WarmMnasSpace
+from archfit.spaces import KNOWN_SPACES, SharedSpace, Trained, WarmMnasSpace, space_at
 from archfit.study.fitting import Fitted, fit_space
 from archfit.study.limits import Limits
 
@@ -80,7 +80,7 @@ def keep_data(data: ImageData, run: Path) -> None:
     save_arrays(data, run / _DATA)
 
 
-def objects_or_mnas(
+def chosen_space(
     objects: Objects, request: SearchRequest, trained: Trained | None = None, origin: Path | None = None
 ) -> SearchSpace:
     """The space given from Python, or the named one at the width asked for.
@@ -95,16 +95,15 @@ def objects_or_mnas(
     if request.method == "shared" and not isinstance(space, SharedSpace):
         raise InputError(
             f"space {space.name!r} has no supernet, so its networks cannot share weights; search it with --method "
-            f"trials, or one of {list(SPACES)}"
+            f"trials, or one of {list(KNOWN_SPACES)}"
         )
     return space
 
 
 def _named_space(request: SearchRequest, trained: Trained | None, origin: Path | None) -> SearchSpace:
-    width = request.width or 1.0
     if trained is None:
-        return MnasSpace(width=width, searched_blocks=request.searched_blocks)
-    return WarmMnasSpace.around(trained, origin, width=width, searched_blocks=request.searched_blocks)
+        return space_at(request.space, request.width, request.searched_blocks)
+    return WarmMnasSpace.around(trained, origin, width=request.width or 1.0, searched_blocks=request.searched_blocks)
 
 
 def sample_space(

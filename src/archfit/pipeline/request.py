@@ -14,10 +14,10 @@ from archfit.device import get_runtime
 from archfit.errors import InputError, RunError, unknown_name
 from archfit.reward import get_reward
 from archfit.samplers import SAMPLERS
+from archfit.spaces import KNOWN_SPACES
 from archfit.study.limits import Limits
 from archfit.training import Recipe, available_cores, get_metric
 
-SPACES = ("mnas", "enas-micro", "enas-macro")
 METHODS = ("trials", "shared")
 _RULES = ("auto", "reinforce", "ppo")
 DEVICES = ("local",)
@@ -104,7 +104,7 @@ class SearchRequest:
     def __post_init__(self) -> None:
         if not self.dataset:
             raise InputError("dataset is empty; give a name as digits, a .npz file, or a folder of class folders")
-        _known("space", self.space, SPACES)
+        _known("space", self.space, tuple(KNOWN_SPACES))
         if self.method not in METHODS:
             raise unknown_name("method", self.method, METHODS)
         if self.method == "shared":
@@ -120,8 +120,10 @@ class SearchRequest:
         get_runtime(self.runtime)
         for name in self.references:
             check_name(name)
-        if self.init is not None and self.space == CUSTOM:
-            raise InputError("init is given, and a space from Python; only networks of the mnas space inherit weights")
+        if self.init is not None and self.space != "mnas":
+            raise InputError(
+                f"init is given, and space {self.space!r}; only networks of the mnas space inherit weights"
+            )
         for name in ("threads", "finalists", "workers", "image_size", "train_images", "final_epochs"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -24,8 +24,8 @@ from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
     TRIALS_WANTED,
     Objects,
+    chosen_space,
     normalised,
-    objects_or_mnas,
     proxy_epochs_for,
     sample_space,
     scaled_to,
@@ -102,7 +102,7 @@ class SearchRun:
             watch.note(f"candidates begin with what fits of {self.trained.name} ({self.request.init})")
         for note in self.data.notes:
             watch.note(note)
-        first = objects_or_mnas(self.objects, self.request, self.trained, self.run.path / INIT)
+        first = chosen_space(self.objects, self.request, self.trained, self.run.path / INIT)
         context = partial(WorkerContext, self.data.without_test())
         log = self.run.path / "workers.log"
         # Exporting beside the workers is five times slower with more torch threads than one.

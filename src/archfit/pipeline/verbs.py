@@ -25,8 +25,8 @@ from archfit.pipeline.model import IMAGENET, resolve_model
 from archfit.pipeline.outcome import SearchResult
 from archfit.pipeline.plan import (
     Objects,
+    chosen_space,
     keep_data,
-    objects_or_mnas,
     read_data,
     scaled_to,
 )
@@ -38,7 +38,7 @@ from archfit.report import read_result, read_training, write_report, write_train
 from archfit.report.record import RunResult
 from archfit.report.training import METRICS
 from archfit.reward import Reward
-from archfit.spaces import MnasSpace
+from archfit.spaces import KNOWN_SPACES, space_from
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run, write_file
@@ -188,7 +188,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     """
     check_accelerator(request.accelerator)
     trained = resolve_initial(request.init) if request.init is not None else None
-    objects_or_mnas(objects, request, trained)
+    chosen_space(objects, request, trained)
     if request.dataset not in (*BUILTIN, CUSTOM):
         request = replace(request, dataset=_absolute(request.dataset))
     if request.init is not None:
@@ -377,8 +377,8 @@ def load(folder: str | Path, *, space: SearchSpace | None = None) -> SearchResul
     settings = record.space["settings"]
     if space is not None:
         space = scaled_to(space, settings)
-    elif record.space["name"] == "mnas":
-        space = MnasSpace.from_settings(settings)
+    elif record.space["name"] in KNOWN_SPACES:
+        space = space_from(record.space["name"], settings)
     else:
         raise RunError(
             f"the run's space {record.space['name']!r} came from Python; load it there: "

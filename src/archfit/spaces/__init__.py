@@ -1,5 +1,6 @@
 """Search spaces: what can be built, and how."""
 
+from archfit.spaces.known import KNOWN_SPACES, space_at, space_from
 from archfit.spaces.macro import MacroSpace
 from archfit.spaces.mnas import BlockChoices, MnasSpace
 from archfit.spaces.mnas_layers import LayerRow
@@ -8,6 +9,7 @@ from archfit.spaces.supernet import SharedSpace, Supernet
 from archfit.spaces.warm_start import Trained, WarmMnasSpace, inheritable_layers, read_trained
 
 __all__ = [
+    "KNOWN_SPACES",
     "MNAS_SKELETON",
     "BlockChoices",
     "LayerRow",
@@ -20,4 +22,6 @@ __all__ = [
     "WarmMnasSpace",
     "inheritable_layers",
     "read_trained",
+    "space_at",
+    "space_from",
 ]

@@ -31,7 +31,11 @@ class Supernet(nn.Module):
 
 @runtime_checkable
 class SharedSpace(SearchSpace, Protocol):
-    """A search space whose networks can share weights; it must pass `archfit.testing.check_supernet`."""
+    """A search space whose networks can share weights; it must pass `archfit.testing.check_supernet`.
+
+    It may also offer `skip_positions`, the positions of its skip bits among the choices, one row per layer: a
+    controller that learns by REINFORCE then pays `archfit.samplers.skip_penalty`.
+    """
 
     def supernet(self, task: Task) -> Supernet:
         """A new supernet; weights are drawn from torch's global generator."""

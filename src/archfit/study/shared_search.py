@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from archfit.data import Augmentation, Batches, ImageData, Split
 from archfit.errors import InputError
 from archfit.evaluators import BATCH, path_accuracy
 from archfit.reward import Reward
-from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, stream
+from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, skip_penalty, stream
 from archfit.spaces import SharedSpace
 from archfit.study.shared_settings import SharedSettings
 from archfit.study.shared_state import Round, SharedState, SharedStatus, read_state
@@ -228,7 +229,7 @@ class SharedSearch:
             indices, log_prob, entropy = self.policy.sample(settings.samples, generator)
             scored = [self._score(self._canonical(row), [next(batches)]) for row in indices.tolist()]
             found = torch.tensor([one.reward for one in scored], dtype=torch.float64)
-            self._rule.update(indices, found, log_prob)
+            self._update(indices, found, log_prob)
             rewards += found.tolist()
             accuracies += [one.accuracy for one in scored]
             entropies += entropy.tolist()
@@ -240,6 +241,13 @@ class SharedSearch:
             entropy=sum(entropies) / len(entropies),
             best=max([*rewards, *([] if learnt.best is None else [learnt.best])]),
         )
+
+    def _update(self, indices: Tensor, rewards: Tensor, log_prob: Tensor) -> None:
+        positions = getattr(self._space, "skip_positions", ())
+        if positions and isinstance(self._rule, Reinforce):
+            self._rule.update(indices, rewards, penalty=partial(skip_penalty, positions=positions))
+        else:
+            self._rule.update(indices, rewards, log_prob)
 
     def _paths(self, number: int, *, warm: bool) -> list[Architecture]:
         """For the steps of the next round: from the controller, or uniformly before it has begun."""

@@ -1,0 +1,47 @@
+"""The spaces that have a name on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archfit.architecture import SearchSpace
+from archfit.errors import InputError, unknown_name
+from archfit.spaces.macro import MacroSpace
+from archfit.spaces.mnas import MnasSpace
+
+KNOWN_SPACES: dict[str, type[MnasSpace] | type[MacroSpace]] = {"mnas": MnasSpace, "enas-macro": MacroSpace}
+
+
+def space_at(name: str, width: float | None = None, searched_blocks: tuple[int, ...] | None = None) -> SearchSpace:
+    """The space of that name as it is published, but for its width.
+
+    Args:
+        name: One of `KNOWN_SPACES`.
+        width: Multiplier of the channels; None is 1.
+        searched_blocks: Of the mnas space; None for all.
+    """
+    if name == "mnas":
+        return MnasSpace(width=width or 1.0, searched_blocks=searched_blocks)
+    if searched_blocks is not None:
+        raise InputError(
+            f"searched_blocks is {searched_blocks}, and space {name!r}; only the mnas space has such blocks"
+        )
+    if name not in KNOWN_SPACES:
+        raise unknown_name("space", name, KNOWN_SPACES)
+    space = MacroSpace()
+    return space if width is None else MacroSpace(filters=max(2, 2 * round(space.filters * width / 2)))
+
+
+def space_from(name: str, settings: Mapping[str, Any]) -> SearchSpace:
+    """The space that a run's files tell of.
+
+    Raises:
+        InputError: No space has that name, or a setting is missing.
+    """
+    if name not in KNOWN_SPACES:
+        raise unknown_name("space", name, KNOWN_SPACES)
+    try:
+        return KNOWN_SPACES[name].from_settings(settings)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the settings of space {name!r} are not whole ({error}); take those of a run") from None
