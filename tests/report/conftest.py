@@ -229,3 +229,8 @@ def trial_of() -> Callable[..., TrialRecord]:
 @pytest.fixture
 def result_of() -> Callable[..., RunResult]:
     return make_result
+
+
+@pytest.fixture
+def network_of() -> Callable[..., TrainedNetwork]:
+    return make_network

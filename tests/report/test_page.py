@@ -120,13 +120,6 @@ def test_page_without_latency_and_budget(result_of):
     assert "Accuracy against cost" in text
 
 
-def test_shared_weights_are_not_called_proxy(result, trials):
-    shared = dataclasses.replace(result, search={**result.search, "method": "shared"})
-    text = page(shared, trials)
-    assert "trials (shared-weight accuracy)" in text
-    assert "trials (proxy accuracy" not in text
-
-
 def test_report_is_replaced_whole(result, trials, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old", encoding="utf-8")

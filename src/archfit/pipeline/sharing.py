@@ -104,7 +104,7 @@ class Sharing:
         return SharedSettings(
             recipe,
             round_steps,
-            updates=max(1, round(30 * round_steps / 390)),
+            updates=max(4, round(30 * round_steps / 390)),
             rule=rule,
             memory_format=self.memory_format,
             metric=self.request.metric,
