@@ -32,6 +32,7 @@ from archfit.pipeline.plan import (
 )
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.searching import REPORT, RESULT, STUDY, SearchRun
+from archfit.pipeline.sharing import SUPERNET
 from archfit.pipeline.training import TrainResult, TrainRun, is_training, load_training, prepare
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report import read_result, read_training, write_report, write_training_page
@@ -210,8 +211,8 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
             write_file(folder / INIT, trained.to_bytes())
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
-        if not holds_trials(folder / STUDY):
-            run.discard()  # it never got as far as its first trial
+        if not holds_trials(folder / STUDY) and not (folder / SUPERNET).is_file():
+            run.discard()  # it never got as far as its first trial, or its first round
         run.close()
 
 

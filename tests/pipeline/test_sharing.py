@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import archfit
+from archfit.errors import InputError
+from archfit.pipeline import SearchRequest, SearchResult, recorded
+from archfit.pipeline.sharing import SUPERNET, PredictedCost
+from archfit.spaces import MacroSpace, MnasSpace, Skeleton
+from archfit.study.record import DERIVED
+from archfit.study.shared_search import SharedSearch
+
+SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
+ASKED: dict[str, Any] = {
+    "method": "shared",
+    "space": SPACE,
+    "params": 3_000,
+    "trials": 3,
+    "control": 2,
+    "supernet_epochs": 2,
+    "final_epochs": 1,
+    "train_images": 600,
+    "workers": 1,
+}
+
+
+def search(out: Path, **changes: Any) -> SearchResult:
+    return archfit.search("digits", out=out, **{**ASKED, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    return search(tmp_path_factory.mktemp("shared") / "whole")
+
+
+def test_derived_architectures_become_trials_of_the_study(whole: SearchResult) -> None:
+    assert [trial.origin for trial in whole.trials] == [DERIVED] * 3
+    assert [trial.state for trial in whole.trials] == ["complete"] * 3
+    assert all(0 <= (trial.accuracy or 0) <= 1 and trial.cost is not None for trial in whole.trials)
+    decided = json.loads((whole.folder / "run.json").read_text())["decisions"]["derived"]["architectures"]
+    assert [trial.architecture.to_json() for trial in whole.trials if trial.architecture] == decided
+
+
+def test_the_result_says_how_it_was_found(whole: SearchResult) -> None:
+    said = whole.record.search
+    assert said["method"] == "shared"
+    assert said["sampler"] == "controller (reinforce)"
+    assert said["shared"]["epochs"] == 2
+    assert said["shared"]["random"]["architectures"] == said["shared"]["controller"]["architectures"] == 64
+    assert len(said["shared"]["rounds"]) >= 2
+    assert "proxy" not in said
+    assert (whole.folder / SUPERNET).is_file()
+    assert whole.record.seconds["training"] > 0
+
+
+def test_control_networks_hold_the_budget_and_are_tested(whole: SearchResult) -> None:
+    control = [network for network in whole.record.trained if network.role == "control"]
+    assert len(control) == 2
+    for network in control:
+        assert network.cost.params <= 3_000
+        assert network.test_accuracy is not None
+        assert network.epochs == whole.record.winner.epochs
+        assert network.architecture != whole.record.winner.architecture
+    assert "random networks within the budget" in whole.record.recommendation
+
+
+def test_it_loads_again_and_its_network_predicts_the_same(whole: SearchResult) -> None:
+    again = archfit.load(whole.folder, space=SPACE)
+    assert isinstance(again, SearchResult)
+    assert again.best.architecture == whole.best.architecture
+    assert recorded(whole.folder)[0].search["method"] == "shared"
+
+
+def test_a_killed_search_goes_on_to_the_same_end(
+    whole: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    kept = SharedSearch._learn_weights
+
+    def mortal(self: SharedSearch) -> Any:
+        if len(self.rounds) == 2:
+            raise Killed
+        return kept(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedSearch, "_learn_weights", mortal)
+        with pytest.raises(Killed):
+            search(tmp_path / "killed")
+    assert (tmp_path / "killed" / SUPERNET).is_file()
+    resumed = archfit.resume(tmp_path / "killed", space=SPACE)
+    assert isinstance(resumed, SearchResult)
+    assert [trial.architecture for trial in resumed.trials] == [trial.architecture for trial in whole.trials]
+    assert [trial.accuracy for trial in resumed.trials] == [trial.accuracy for trial in whole.trials]
+    assert resumed.record.test.accuracy == whole.record.test.accuracy
+
+
+def test_costs_are_counted_without_building() -> None:
+    task = archfit.Task(1, 8, 10)
+    space = MacroSpace(filters=4, depth=3)
+    cost = PredictedCost(space, task)
+    architecture = archfit.Architecture(
+        "enas-macro",
+        (("layer1.op", "conv3"), ("layer2.op", "sep3"), ("layer2.skip0", 1), ("layer3.op", "avg3"), ("layer3.skip0", 0),
+         ("layer3.skip1", 1)),
+    )  # fmt: skip
+    network = space.build(architecture, task)
+    assert cost(architecture).params == sum(weight.numel() for weight in network.parameters())
+    assert cost(architecture) is cost(architecture)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "share"}, "did you mean 'shared'"),
+        ({"method": "shared", "sampler": "evolution"}, "a controller learns, by one of"),
+        ({"method": "shared", "proxy_epochs": 2.0}, "proxy_epochs is given, and method 'shared'"),
+        ({"method": "shared", "init": "x.pth"}, "init is given, and method 'shared'"),
+        ({"supernet_epochs": 3.0}, "supernet_epochs is given, and method 'trials'"),
+        ({"latency_table": "t.json"}, "belongs to --method shared"),
+        ({"method": "shared", "control": -1}, "control is -1"),
+        ({"method": "shared", "supernet_epochs": 0.0}, "supernet_epochs is 0.0"),
+        ({"space": "enas-makro"}, "did you mean 'enas-macro'"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SearchRequest("digits", **changes)
+
+
+def test_a_space_that_cannot_share_says_which_can(tmp_path: Path) -> None:
+    class Alone:
+        """Everything of a space but the supernet."""
+
+        name = "alone"
+        choices = SPACE.choices
+        build = SPACE.build
+        canonical = SPACE.canonical
+        settings = SPACE.settings
+
+    with pytest.raises(InputError, match=r"space 'alone' has no supernet.*mnas"):
+        search(tmp_path / "alone", space=Alone())
+    assert not (tmp_path / "alone").exists()
+
+
+def test_searched_blocks_belong_to_the_mnas_space(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="only the mnas space has such blocks"):
+        search(tmp_path / "blocks", space="enas-macro", searched_blocks=(1, 2))
+
+
+def test_a_request_says_its_command() -> None:
+    request = replace(SearchRequest("digits"), method="shared", space="enas-macro", supernet_epochs=3.0, control=0)
+    assert request.command() == (
+        "archfit search digits --method shared --space enas-macro --supernet-epochs 3.0 --control 0"
+    )
