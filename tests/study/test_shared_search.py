@@ -17,11 +17,12 @@ from archfit.spaces import MnasSpace, Skeleton
 from archfit.study.shared_search import SharedSearch
 from archfit.study.shared_settings import SharedSettings
 from archfit.study.shared_state import SharedStatus, read_state
+from archfit.study.supernet_trainer import SupernetTrainer
 from archfit.training import DivergedError, Recipe
 
 SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
 SETTINGS = SharedSettings(
-    Recipe(epochs=2, batch_size=64, learning_rate=0.1), round_steps=8, updates=2, samples=4, reward_images=64
+    Recipe(epochs=2, batch_size=64, learning_rate=0.1), round_steps=8, paths=1, updates=2, samples=4, reward_images=64
 )
 
 
@@ -57,7 +58,7 @@ def make(data: ImageData, path: Path, settings: SharedSettings = SETTINGS, **cha
 
 
 def weights(search: SharedSearch) -> list[torch.Tensor]:
-    return [*search.supernet.state_dict().values(), *search.policy.state_dict().values()]
+    return [*search._trainer.supernet.state_dict().values(), *search.policy.state_dict().values()]
 
 
 def test_steps_and_rounds_are_those_of_the_recipe(data: ImageData, tmp_path: Path) -> None:
@@ -113,6 +114,19 @@ def test_a_search_killed_after_any_round_ends_in_the_same_bits(
     ]
 
 
+def test_two_threads_give_the_bits_of_one(data: ImageData, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, paths=2, round_steps=4)
+    ends = []
+    for threads in (1, 2):
+        (tmp_path / str(threads)).mkdir()
+        search = make(data, tmp_path / str(threads), settings, threads=threads)
+        search.run()
+        assert search.steps == 16  # 31.25 batches in pairs
+        ends.append(weights(search))
+    for mine, other in zip(*ends, strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_the_controller_learns_what_the_reward_asks_for(data: ImageData, tmp_path: Path) -> None:
     """Where accuracy counts for nothing, it is to draw ever smaller networks."""
     cost = counted(data)
@@ -149,12 +163,12 @@ def test_a_loss_that_is_no_number_stops_at_the_last_round(
     data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = make(data, tmp_path)
-    kept, calls = SharedSearch._learn, iter(range(1000))
+    kept, calls = SupernetTrainer.step, iter(range(1000))
 
-    def poisoned(self: SharedSearch, *given: Any) -> float:
+    def poisoned(self: SupernetTrainer, *given: Any) -> float:
         return float("nan") if next(calls) == 10 else kept(self, *given)
 
-    monkeypatch.setattr(SharedSearch, "_learn", poisoned)
+    monkeypatch.setattr(SupernetTrainer, "step", poisoned)
     with pytest.raises(
         DivergedError, match=r"nan at step 11; the state of step 8 is kept.*learning rate \(it is 0.1\)"
     ):

@@ -21,7 +21,7 @@ from archfit.study.run_folder import RunFolder
 from archfit.study.shared_search import Scored, SharedSearch
 from archfit.study.shared_settings import Rule, SharedSettings
 from archfit.study.shared_state import SharedStatus
-from archfit.training import supernet_recipe, threads
+from archfit.training import supernet_recipe
 
 SUPERNET = "supernet.pt"
 _DERIVED = 10
@@ -67,10 +67,9 @@ class Sharing:
         """Trains supernet and controller; the architectures that the controller gives, best first."""
         stored = self.run.decision("derived")
         if stored is None:
-            with threads(self.request.worker_count):
-                search = self._search()
-                search.run()
-                stored = self.run.decide("derived", self._derive(search))
+            search = self._search()
+            search.run()
+            stored = self.run.decide("derived", self._derive(search))
             self.run.tick("search", at_least=0)
         return [Architecture.from_json(one) for one in stored["architectures"]]
 
@@ -94,12 +93,13 @@ class Sharing:
             path=self.run.path / SUPERNET,
             on_status=self._on_status,
             accelerator=self.accelerator,
+            threads=self.request.worker_count,
             elapsed=self.run.seconds["search"],
         )
 
     def _settings(self, epochs: float) -> SharedSettings:
         recipe = supernet_recipe(self.data, epochs)
-        round_steps = max(1, min(_LONGEST_ROUND, len(self.data.train) // recipe.batch_size))
+        round_steps = max(1, min(_LONGEST_ROUND, len(self.data.train) // (2 * recipe.batch_size)))
         rule: Rule = "ppo" if self.request.sampler == "ppo" else "reinforce"
         return SharedSettings(
             recipe,

@@ -11,37 +11,36 @@ import random
 import statistics
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archfit.architecture import Architecture, Task, from_indices, random_architecture
 from archfit.cost import Budget, Cost
 from archfit.data import Augmentation, Batches, ImageData, Split
 from archfit.errors import InputError
-from archfit.evaluators import BATCH, path_accuracy
+from archfit.evaluators import BATCH
 from archfit.reward import Reward
 from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, skip_penalty, stream
 from archfit.spaces import SharedSpace
 from archfit.study.shared_settings import SharedSettings
 from archfit.study.shared_state import Round, SharedState, SharedStatus, read_state
+from archfit.study.supernet_trainer import Batch, SupernetTrainer
 from archfit.training import (
     MEMORY_FORMATS,
     SCHEDULES,
     DivergedError,
     check_accelerator,
     get_metric,
-    make_optimiser,
 )
 
-_LARGEST_GRADIENT = 5.0
-"""Norm that the supernet's gradients are clipped to, ENAS's."""
+Item = TypeVar("Item")
 _TIMED_STEPS = 5
 _UPDATE_SECONDS = 0.01
 
@@ -71,6 +70,7 @@ class SharedSearch:
         path: Of the state's file.
         on_status: Called about twice a second.
         accelerator: Where the supernet is; the controller stays on the CPU.
+        threads: Paths that are trained or scored at once.
         elapsed: Seconds that earlier sessions used.
     """
 
@@ -88,6 +88,7 @@ class SharedSearch:
         path: Path,
         on_status: Callable[[SharedStatus], None],
         accelerator: str = "cpu",
+        threads: int = 1,
         elapsed: float = 0.0,
     ) -> None:
         if len(data.validation) < 2 * len(data.classes):
@@ -109,15 +110,14 @@ class SharedSearch:
         self._told = 0.0
         self._metric = get_metric(settings.metric)
         recipe = settings.recipe
-        self.steps = max(1, round(recipe.epochs * len(data.train) / recipe.batch_size))
+        self.steps = max(1, round(recipe.epochs * len(data.train) / (recipe.batch_size * settings.paths)))
         self.rounds: tuple[Round, ...] = ()
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(_mixed(seed, "weights"))
-            self.supernet = space.supernet(task)
-        self._device = torch.device(check_accelerator(accelerator))
-        self.supernet.to(self._device).to(memory_format=MEMORY_FORMATS[settings.memory_format])
-        self._optimiser = make_optimiser(self.supernet, recipe)
-        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+            supernet = space.supernet(task)
+        target = torch.device(check_accelerator(accelerator))
+        supernet.to(target).to(memory_format=MEMORY_FORMATS[settings.memory_format])
+        self._trainer = SupernetTrainer(supernet, recipe, device=target, threads=min(threads, settings.paths))
         self.policy = Policy(
             [len(choice.options) for choice in space.choices],
             generator=_generator(seed, "controller"),
@@ -164,53 +164,41 @@ class SharedSearch:
         endless = self._stream(self._data.validation, BATCH, None)
         batches = list(islice(endless, max(1, min(images, len(self._data.validation)) // BATCH)))
         found: dict[Architecture, Scored] = {}
-        for number, architecture in enumerate(architectures):
-            self._tell(f"ranking {number + 1} of {len(architectures)}", self.step)
-            if architecture not in found:
-                found[architecture] = self._score(architecture, batches)
+        different = list(dict.fromkeys(architectures))
+        for first in range(0, len(different), self._settings.paths):
+            self._tell(f"ranking {first + 1} of {len(different)}", self.step)
+            group = different[first : first + self._settings.paths]
+            found |= zip(group, self._scored([(architecture, batches) for architecture in group]), strict=True)
         return [found[architecture] for architecture in architectures]
 
     def seconds_per_round(self) -> float:
         """How long a round of both will take, from a few steps; the search itself must begin anew after it."""
         settings = self._settings
-        paths = self._paths(_TIMED_STEPS, warm=False)
-        images = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
-        batch = next(self._stream(self._data.validation, settings.reward_images, None))
+        paths = self._paths(_TIMED_STEPS * settings.paths, warm=False)
+        batch = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
+        validation = next(self._stream(self._data.validation, settings.reward_images, None))
         learning, scoring = [], []
-        for path in paths:
+        for group in batched(paths, settings.paths):
             start = time.perf_counter()
-            self._learn(path, *images)
+            self._trainer.step([(path, batch) for path in group], 1.0)
             middle = time.perf_counter()
-            self._score(path, [batch])
+            self._scored([(path, [validation]) for path in group])
             learning.append(middle - start)
-            scoring.append(time.perf_counter() - middle)
+            scoring.append((time.perf_counter() - middle) / settings.paths)
         share = 1 - settings.warmup
         return settings.round_steps * statistics.median(learning) + share * (
             settings.updates * (settings.samples * statistics.median(scoring) + _UPDATE_SECONDS)
         )
 
-    def _learn(self, architecture: Architecture, images: Tensor, labels: Tensor) -> float:
-        """One step of the path's weights; the loss before it."""
-        images, labels = images.to(self._device), labels.to(self._device)
-        logits = self.supernet.train()(images, architecture)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self._settings.recipe.label_smoothing)
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), _LARGEST_GRADIENT)
-        self._optimiser.step()
-        return float(loss.detach())
-
     def _learn_weights(self) -> Round:
         settings, first = self._settings, self.step
         steps = min(settings.round_steps, self.steps - first)
-        paths = self._paths(steps, warm=self._warm(first))
+        paths = self._paths(steps * settings.paths, warm=self._warm(first))
         losses: list[float] = []
         batches = self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation)
-        for position, (architecture, (images, labels)) in enumerate(zip(paths, batches, strict=False)):
+        for position, group in enumerate(batched(zip(paths, batches, strict=False), settings.paths)):
             factor = SCHEDULES[settings.recipe.schedule](first + position, self.steps, settings.recipe.warmup)
-            for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-                group["lr"] = rate * factor
-            losses.append(self._learn(architecture, images, labels))
+            losses.append(self._trainer.step(group, factor))
             if not math.isfinite(losses[-1]):
                 raise DivergedError(
                     f"the shared weights diverged: the loss is {losses[-1]} at step {first + position + 1}; the state "
@@ -227,7 +215,7 @@ class SharedSearch:
         generator = _generator(self._seed, "samples", len(self.rounds))
         for _ in range(settings.updates):
             indices, log_prob, entropy = self.policy.sample(settings.samples, generator)
-            scored = [self._score(self._canonical(row), [next(batches)]) for row in indices.tolist()]
+            scored = self._scored([(self._canonical(row), [next(batches)]) for row in indices.tolist()])
             found = torch.tensor([one.reward for one in scored], dtype=torch.float64)
             self._update(indices, found, log_prob)
             rewards += found.tolist()
@@ -257,10 +245,14 @@ class SharedSearch:
         rng = random.Random(_mixed(self._seed, "paths", len(self.rounds)))
         return [self._space.canonical(random_architecture(self._space, rng), self._task) for _ in range(number)]
 
-    def _score(self, architecture: Architecture, batches: Sequence[tuple[Tensor, Tensor]]) -> Scored:
-        accuracy = path_accuracy(self.supernet, architecture, batches, self._metric, len(self._data.classes))
-        cost = self._cost(architecture)
-        return Scored(architecture, cost, accuracy, self._reward(accuracy, self._budget.ratios(cost)))
+    def _scored(self, paths: Sequence[tuple[Architecture, Sequence[Batch]]]) -> list[Scored]:
+        found = []
+        accuracies = self._trainer.accuracies(paths, self._metric, len(self._data.classes))
+        for (architecture, _), accuracy in zip(paths, accuracies, strict=True):
+            cost = self._cost(architecture)
+            reward = float(self._reward(accuracy, self._budget.ratios(cost)))
+            found.append(Scored(architecture, cost, accuracy, reward))
+        return found
 
     def _canonical(self, indices: Sequence[int]) -> Architecture:
         return self._space.canonical(from_indices(self._space, indices), self._task)
@@ -268,9 +260,7 @@ class SharedSearch:
     def _warm(self, step: int) -> bool:
         return step >= self._settings.warmup * self.steps
 
-    def _stream(
-        self, split: Split, batch_size: int, augmentation: Augmentation | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _stream(self, split: Split, batch_size: int, augmentation: Augmentation | None) -> Iterator[Batch]:
         """Shuffled batches without end; they are those of this round alone."""
         batches = Batches(
             split,
@@ -291,8 +281,7 @@ class SharedSearch:
         return SharedState(
             configuration=self._configuration,
             rounds=self.rounds,
-            supernet=self.supernet.state_dict(),
-            optimiser=self._optimiser.state_dict(),
+            **self._trainer.state(),
             policy=self.policy.state_dict(),
             policy_optimiser=self._rule.optimiser.state_dict(),
             baseline=self._rule.baseline,
@@ -302,8 +291,7 @@ class SharedSearch:
         if state is None:
             return
         self.rounds = state.rounds
-        self.supernet.load_state_dict(state.supernet)
-        self._optimiser.load_state_dict(state.optimiser)
+        self._trainer.restore(state.supernet, state.optimiser)
         self.policy.load_state_dict(state.policy)
         self._rule.optimiser.load_state_dict(state.policy_optimiser)
         self._rule.baseline = state.baseline
@@ -338,3 +326,10 @@ def _mixed(seed: int, purpose: str, number: int = 0) -> int:
 
 def _generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(_mixed(seed, purpose, number))
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one perhaps shorter (`itertools.batched` comes with Python 3.12)."""
+    source = iter(items)
+    while group := list(islice(source, size)):
+        yield group

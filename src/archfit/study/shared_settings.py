@@ -17,6 +17,7 @@ class SharedSettings:
 
     Attributes:
         recipe: Of the supernet; its `epochs` are those of the supernet over the training split.
+        paths: Sampled in each supernet step, every one with a batch of its own.
         round_steps: Supernet steps of a round, after which the controller has its turn and all is written.
         warmup: Share of the steps that are taken on uniformly drawn paths, before the controller begins.
         updates: Of the controller in a round.
@@ -34,6 +35,7 @@ class SharedSettings:
 
     recipe: Recipe
     round_steps: int
+    paths: int = 2
     warmup: float = 0.25
     updates: int = 30
     samples: int = 10
@@ -50,7 +52,7 @@ class SharedSettings:
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):
             raise unknown_name("rule", self.rule, get_args(Rule))
-        for name in ("round_steps", "updates", "samples", "reward_images"):
+        for name in ("round_steps", "paths", "updates", "samples", "reward_images"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.warmup < 1:

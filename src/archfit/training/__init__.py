@@ -20,7 +20,7 @@ from archfit.training.metrics import (
     per_class,
     top_k,
 )
-from archfit.training.probe import Probe, one_thread, probe_memory_format, threads, training_rate
+from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
 from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, supernet_recipe, transfer_recipe
 from archfit.training.together import Group
 
@@ -52,7 +52,6 @@ __all__ = [
     "proxy_recipe",
     "score",
     "supernet_recipe",
-    "threads",
     "top_k",
     "training_rate",
     "transfer_recipe",

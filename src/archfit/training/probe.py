@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -100,19 +100,14 @@ def training_rate(
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Gives torch in this process so many threads; the number is as before on leaving."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def one_thread() -> Iterator[None]:
+    """Keeps torch in this process to one thread; the number is as before on leaving."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-
-
-def one_thread() -> AbstractContextManager[None]:
-    """`threads(1)`, where something else needs the other cores."""
-    return threads(1)
+        torch.set_num_threads(threads)
 
 
 def _random_batch(task: Task, batch_size: int, accelerator: str) -> tuple[torch.Tensor, torch.Tensor]:
