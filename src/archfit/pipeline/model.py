@@ -66,8 +66,8 @@ class Model:
         if weights is None:
             return network, "from scratch"
         read: Mapping[str, Tensor] = read_weights(Path(weights).expanduser())
-        if self.known is not None and not is_external(self.known):
-            read = in_published_order(self.known, read)
+        if self.known is not None and not is_external(self.known) and Path(weights).suffix == ".safetensors":
+            read = in_published_order(self.known, read)  # such a file is in alphabetical order
         mapped: Mapped = load_into(network, read, weights)
         return network, f"{weights}: {mapped}"
 
