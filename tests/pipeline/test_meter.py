@@ -82,6 +82,6 @@ def test_what_is_far_past_a_budget_is_not_timed(data: ImageData, architecture: A
 
 def test_a_network_built_for_measuring_is_always_the_same(data: ImageData, architecture: Architecture) -> None:
     before = torch.random.get_rng_state()
-    one, other = (build_seeded(SPACE, architecture, data).state_dict() for _ in range(2))
+    one, other = (build_seeded(SPACE, architecture, data.task).state_dict() for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(one[name], other[name]) for name in one)

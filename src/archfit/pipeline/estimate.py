@@ -76,7 +76,7 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
     watch.step("timing a training step")
     typical = typical_architecture(fitted.space, data.task, request.seed)
     probe = probe_memory_format(
-        lambda: build_seeded(fitted.space, typical, data),
+        lambda: build_seeded(fitted.space, typical, data.task),
         data.task,
         accelerator=accelerator,
         batch_size=proxy_recipe(data, 1).batch_size,

@@ -4,21 +4,87 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from archfit.architecture import Architecture, SearchSpace
+from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.deploy import export_network
 from archfit.device import CostCache, Device, Effort, LocalDevice, cost_key, measure_cost, measure_deployed
+from archfit.device.protocol import Quiet
 from archfit.study.search import over_limit
 
 QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
 """Enough to say on which side of a budget a random member of a space lies."""
+
+
+@dataclass(frozen=True)
+class CandidateMeter:
+    """Measures architectures from memory, each of them once on a machine.
+
+    Attributes:
+        device: Where.
+        task: What networks are built for.
+        runtime: Name of what executes them.
+        threads: Of the runtime.
+        cache: Of earlier measurements.
+        quiet: Entered while something is timed.
+        stop_if: As of `measure_cost`.
+    """
+
+    device: Device
+    task: Task
+    runtime: str
+    threads: int
+    cache: CostCache
+    quiet: Quiet = nullcontext
+    stop_if: Callable[[Cost], bool] | None = None
+
+    def candidate(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """Cost of an architecture, from the cache where it was measured before."""
+        return self._measure(self.device, space, architecture)
+
+    def sample(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """The same with a latency that took less time; it has its own place in the cache."""
+        return self._measure(self._quick, space, architecture, effort="quick")
+
+    def key(self, space: SearchSpace, architecture: Architecture, **parts: str) -> str:
+        """Of an architecture's cost in the cache; `parts` say what is special about it."""
+        return cost_key(
+            self.device,
+            self.task,
+            runtime=self.runtime,
+            threads=self.threads,
+            architecture=architecture.to_json(),
+            space=space.settings(),
+            **parts,
+        )
+
+    @cached_property
+    def _quick(self) -> Device:
+        return LocalDevice(cache=self.cache, effort=QUICK) if isinstance(self.device, LocalDevice) else self.device
+
+    def _measure(self, device: Device, space: SearchSpace, architecture: Architecture, **key_parts: str) -> Cost:
+        key = self.key(space, architecture, **key_parts)
+        if (known := self.cache.get(key)) is not None:
+            return known
+        return measure_cost(
+            build_seeded(space, architecture, self.task),
+            self.task,
+            device,
+            runtime=self.runtime,
+            threads=self.threads,
+            quiet=self.quiet,
+            cache=self.cache,
+            key=key,
+            stop_if=self.stop_if,
+        )
 
 
 class CostMeter:
@@ -45,62 +111,41 @@ class CostMeter:
         data: ImageData,
         budget: Budget,
         prune_above: float,
-        quiet: Callable[[], AbstractContextManager[None]],
+        quiet: Quiet,
         version: str,
         cache: CostCache | None = None,
     ) -> None:
         self.quiet = quiet
         self._device = device
-        self._quick = LocalDevice(effort=QUICK) if isinstance(device, LocalDevice) else device
         self._runtime = runtime
         self._threads = threads
         self._data = data
-        self._budget = budget
-        self._prune_above = prune_above
         self._version = version
         self._cache = cache or CostCache()
+        self._candidates = CandidateMeter(
+            device,
+            data.task,
+            runtime,
+            threads,
+            self._cache,
+            quiet,
+            stop_if=lambda cost: over_limit(budget, cost, prune_above) is not None,
+        )
 
     def candidate(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """Cost of an architecture, from the cache where it was measured before."""
-        return self._measure(self._device, space, architecture)
+        return self._candidates.candidate(space, architecture)
 
     def sample(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """The same with a latency that took less time; it has its own place in the cache."""
-        return self._measure(self._quick, space, architecture, effort="quick")
-
-    def _measure(self, device: Device, space: SearchSpace, architecture: Architecture, **key_parts: str) -> Cost:
-        key = self._key(device, space, architecture, **key_parts)
-        if (known := self._cache.get(key)) is not None:
-            return known
-        return measure_cost(
-            build_seeded(space, architecture, self._data),
-            self._data.task,
-            device,
-            runtime=self._runtime,
-            threads=self._threads,
-            quiet=self.quiet,
-            cache=self._cache,
-            key=key,
-            stop_if=lambda cost: over_limit(self._budget, cost, self._prune_above) is not None,
-        )
-
-    def _key(self, device: Device, space: SearchSpace, architecture: Architecture, **parts: str) -> str:
-        return cost_key(
-            device,
-            self._data.task,
-            runtime=self._runtime,
-            threads=self._threads,
-            architecture=architecture.to_json(),
-            space=space.settings(),
-            **parts,
-        )
+        return self._candidates.sample(space, architecture)
 
     def deployed(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """Cost of an architecture in the form in which it would be deployed, from the cache if it is there."""
-        key = self._key(self._device, space, architecture, form="deployed")
+        key = self._candidates.key(space, architecture, form="deployed")
         if (known := self._cache.get(key)) is not None:
             return known
-        cost = self.exported(build_seeded(space, architecture, self._data))
+        cost = self.exported(build_seeded(space, architecture, self._data.task))
         self._cache.put(key, cost)
         return cost
 
@@ -124,8 +169,8 @@ class CostMeter:
         )
 
 
-def build_seeded(space: SearchSpace, architecture: Architecture, data: ImageData) -> nn.Module:
+def build_seeded(space: SearchSpace, architecture: Architecture, task: Task) -> nn.Module:
     """A network for measuring: always the same weights, torch's global generator as it was."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return space.build(architecture, data.task)
+        return space.build(architecture, task)

@@ -175,7 +175,7 @@ class SearchRun:
             architecture = typical_architecture(space, self.task, self.request.seed)
             batch = proxy_recipe(self.data, 1).batch_size
             probe = probe_memory_format(
-                lambda: build_seeded(space, architecture, self.data),
+                lambda: build_seeded(space, architecture, self.data.task),
                 self.task,
                 accelerator=self.accelerator,
                 batch_size=batch,
