@@ -1,9 +1,10 @@
-"""Where cost is measured: export to a runtime, timing, this machine, and the cost cache."""
+"""Where cost is measured: export to a runtime, timing, this machine, latency tables, and the cost cache."""
 
 from archfit.device.cache import CostCache, cache_key
 from archfit.device.costing import cost_key, measure_cost
 from archfit.device.export import export_candidate, export_winner
 from archfit.device.files import measure_deployed, measure_file
+from archfit.device.latency_table import LatencyTable
 from archfit.device.local import LocalDevice, processor_name
 from archfit.device.memory import peak_activation_bytes, weights_bytes
 from archfit.device.protocol import Device
@@ -15,6 +16,7 @@ __all__ = [
     "CostCache",
     "Device",
     "Effort",
+    "LatencyTable",
     "LocalDevice",
     "Runtime",
     "cache_key",
