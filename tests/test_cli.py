@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import random
 import re
 import sqlite3
 import sys
@@ -17,9 +18,12 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from archfit.architecture import Task, random_architecture
 from archfit.cli import main
 from archfit.cli.live import LiveWatch, run_guarded
+from archfit.device import LatencyTable, LocalDevice
 from archfit.pipeline import SearchRequest, SearchResult
+from archfit.spaces import MnasSpace
 from archfit.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -327,6 +331,55 @@ def test_measure_of_a_foreign_network(run: Run, tmp_path: Path) -> None:
     measured = json.loads(out)
     assert (measured["name"], measured["params"]) == ("foreign.onnx", 0)
     assert 0 < measured["latency"]["p10_ms"] <= measured["latency"]["p50_ms"] <= measured["latency"]["p90_ms"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ("", "nothing to measure; give an ONNX file, a run folder or a name, or --space mnas"),
+        ("mnasnet-small --latency 0.3ms", "latency is 0.3ms, which only --space takes"),
+        ("mnasnet-small --space mnas", "network mnasnet-small and space mnas are both given"),
+        ("--space mnas --classes 10 --out t.json", "image_size is missing; a space is measured with --image-size"),
+        ("--space mnas --image-size 28 --out t.json", "classes is missing"),
+        ("--space mnas --image-size 28 --classes 10", "out is missing"),
+    ],
+)
+def test_measure_needs_one_thing_to_measure(run: Run, tmp_path: Path, options: str, what: str) -> None:
+    assert refused(run("measure", *options.split())).startswith(what)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ("--space mans", "unknown space 'mans'; did you mean 'mnas'?"),
+        ("--space mnas --runtime onnx", "unknown runtime 'onnx'; did you mean 'onnxruntime'?"),
+        ("--space mnas --latency 5", "latency '5' has no unit"),
+        ("--space mnas --width 0", "width is 0.0; it must be above zero"),
+        ("--space mnas --threads 0", "threads is 0; it must be at least 1"),
+        ("--space mnas --channels 0", "channels is 0; it must be at least 1"),
+        ("--space mnas --networks 3", "networks is 3; give from 10 to 10,000"),
+        ("--space mnas --out no/t.json", "output folder no does not exist; make it, or choose another --out"),
+    ],
+)
+def test_measure_of_a_space_that_cannot_be(run: Run, tmp_path: Path, options: str, what: str) -> None:
+    line = refused(run("measure", "--image-size", 8, "--classes", 2, "--out", "t.json", *options.split()))
+    assert line.startswith(what)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_measure_of_a_space(run: Run, tmp_path: Path) -> None:
+    options = "--space mnas --image-size 8 --channels 1 --classes 2 --width 0.18 --networks 10 --out t.json"
+    code, out, err = run("measure", *options.split())
+    assert code == 0, err
+    assert "10 measured" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+    space, task = MnasSpace(0.18), Task(1, 8, 2)
+    table = LatencyTable.read(tmp_path / "t.json")
+    table.check(space, task, LocalDevice(), runtime="onnxruntime", threads=1)
+    architecture = random_architecture(space, random.Random(0))
+    assert 0.02 < table.predict(space.pieces(architecture, task)) < 20
+    assert "output file t.json exists already" in refused(run("measure", *options.split()))
 
 
 def test_predict_with_what_is_no_network_of_archfit(run: Run, tmp_path: Path) -> None:

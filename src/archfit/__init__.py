@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from archfit.architecture import Architecture, Choice, SearchSpace, Task
     from archfit.cost import Budget, Cost, Latency
     from archfit.data import ImageData, load_data
+    from archfit.device import LatencyTable
     from archfit.errors import ArchfitError
     from archfit.evaluators import Evaluator, ProxyTraining
-    from archfit.pipeline import SearchResult, TrainResult, compare, load, measure, predict, resume, search, train
+    from archfit.pipeline import (
+        SearchResult,
+        TrainResult,
+        compare,
+        load,
+        measure,
+        measure_space,
+        predict,
+        resume,
+        search,
+        train,
+    )
     from archfit.spaces import MnasSpace, Skeleton
 
 __all__ = [
@@ -29,6 +41,7 @@ __all__ = [
     "Evaluator",
     "ImageData",
     "Latency",
+    "LatencyTable",
     "MnasSpace",
     "ProxyTraining",
     "SearchResult",
@@ -41,6 +54,7 @@ __all__ = [
     "load",
     "load_data",
     "measure",
+    "measure_space",
     "predict",
     "resume",
     "search",
@@ -54,6 +68,7 @@ __getattr__, __dir__ = door(
         "architecture": ["Architecture", "Choice", "SearchSpace", "Task"],
         "cost": ["Budget", "Cost", "Latency"],
         "data": ["ImageData", "load_data"],
+        "device": ["LatencyTable"],
         "errors": ["ArchfitError"],
         "evaluators": ["Evaluator", "ProxyTraining"],
         "pipeline": [
@@ -62,6 +77,7 @@ __getattr__, __dir__ = door(
             "compare",
             "load",
             "measure",
+            "measure_space",
             "predict",
             "resume",
             "search",

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from archfit.report.wording import count, latency_range, megabytes, milliseconds
+from archfit.report.wording import count, latency_range, megabytes, milliseconds, percent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from archfit.catalogue import Reference
+    from archfit.device import LatencyTable
     from archfit.pipeline import Comparison, Measured
     from archfit.report import Compared
 
@@ -37,6 +40,24 @@ def cost_table(measured: Measured) -> Table:
     if cost.madds:
         table.add_row("MAdds", f"{cost.madds:,}")
     return table
+
+
+def latency_table_summary(table: LatencyTable, path: Path) -> Table:
+    """What a latency table rests on, and how far it can be trusted."""
+    shown = Table(show_header=False, box=None, pad_edge=False)
+    size = table.task.image_size
+    measured = sum(entry.networks > 0 for entry in table.entries.values())
+    shown.add_row("latency table", str(path))
+    shown.add_row("space", f"{table.space}, {size}x{size} pixels, {table.task.classes} classes")
+    shown.add_row("networks", f"{table.networks} measured")
+    shown.add_row("pieces", f"{measured:,} in one of them, {len(table.entries) - measured:,} judged by their like")
+    shown.add_row(
+        "error", f"{percent(table.error)} median, 90 % within {percent(table.error_p90)}, of networks left out"
+    )
+    threads = f"{table.threads} thread" + ("s" if table.threads > 1 else "")
+    shown.add_row("runtime", f"{table.runtime}, {threads}, batch {table.batch}")
+    shown.add_row("device", table.device)
+    return shown
 
 
 def comparison_table(comparison: Comparison) -> Table:

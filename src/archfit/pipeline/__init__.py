@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from archfit.pipeline.outcome import Best, SearchResult
     from archfit.pipeline.plan import Objects
     from archfit.pipeline.request import SearchRequest
+    from archfit.pipeline.tabling import measure_space
     from archfit.pipeline.training import TrainResult, is_training
     from archfit.pipeline.verbs import load, make_budget, recorded, report, resume, search, start, train
     from archfit.pipeline.watch import Silent, TrainingStatus, Watch
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "make_budget",
     "measure",
+    "measure_space",
     "predict",
     "recorded",
     "report",
@@ -54,6 +56,7 @@ __getattr__, __dir__ = door(
         "outcome": ["Best", "SearchResult"],
         "plan": ["Objects"],
         "request": ["SearchRequest"],
+        "tabling": ["measure_space"],
         "training": ["TrainResult", "is_training"],
         "verbs": ["load", "make_budget", "recorded", "report", "resume", "search", "start", "train"],
         "watch": ["Silent", "TrainingStatus", "Watch"],
