@@ -9,7 +9,7 @@ from archfit.device.kind_rates import Rates, Sample, kind_rates
 
 
 def _piece(kind: str, madds: int, elements: int) -> Piece:
-    return Piece(f"{kind} {madds} {elements}", kind, madds, elements)
+    return Piece(f"{kind} {madds} {elements}", kind, 0, madds, elements)
 
 
 def test_a_piece_costs_the_sum_of_its_rates() -> None:

@@ -24,7 +24,7 @@ OVERHEAD = 0.04
 
 def _piece(key: str) -> Piece:
     kind = key.split()[1]
-    return Piece(key, kind, 100_000 if kind == "conv" else 0, 2_000)
+    return Piece(key, kind, 0, 100_000 if kind == "conv" else 0, 2_000)
 
 
 def _samples(count: int, *, noise: float, seed: int = 0, weights: list[float] | None = None) -> list[Sample]:

@@ -18,9 +18,9 @@ from archfit.spaces import MnasSpace
 SPACE = MnasSpace(0.5)
 TASK = Task(3, 32, 10)
 DEVICE = LocalDevice()
-CONV = Piece("8x8 conv k3", "conv", 1_000, 100)
-LIKE = Piece("8x8 conv k5", "conv", 2_000, 100)
-NEW = Piece("8x8 conv k7", "conv", 4_000, 100)
+CONV = Piece("8x8 conv k3", "conv", 0, 1_000, 100)
+LIKE = Piece("8x8 conv k5", "conv", 0, 2_000, 100)
+NEW = Piece("8x8 conv k7", "conv", 0, 4_000, 100)
 TABLE = LatencyTable(
     space="mnas",
     settings=json.loads(json.dumps(SPACE.settings())),
@@ -56,7 +56,7 @@ def test_a_piece_without_an_entry_costs_what_its_size_says() -> None:
 
 def test_a_piece_of_an_unknown_kind() -> None:
     with pytest.raises(InputError, match=r"unknown kind of piece in the latency table 'cnv'; did you mean 'conv'\?"):
-        TABLE.predict([Piece("8x8 cnv", "cnv", 1, 1)])
+        TABLE.predict([Piece("8x8 cnv", "cnv", 0, 1, 1)])
 
 
 def test_many_networks_at_once() -> None:

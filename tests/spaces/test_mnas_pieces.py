@@ -17,17 +17,20 @@ def test_pieces_by_hand() -> None:
     blocks = [BlockChoices("conv", 3, 0.0, "identity", 1.0, 0), BlockChoices("mbconv3", 5, 0.25, "pool", 1.25, 0)]
     # images of 8 pixels have a stem without stride, to end at 4x4
     assert space.pieces(space.architecture(blocks), Task(3, 8, 5)) == [
-        # 64 * 9*3*8; reads 3 and writes 8 channels of 64
-        Piece("8x8 stem k3 s1 3>8", "stem", 13_824, 704),
-        # 64 * 9*8*8; 64 * (8 + 8), and the sum 3 * 64*8
-        Piece("8x8 conv k3 s1 identity 8>8", "conv", 36_864, 2560),
+        # 9*3*8 weights and a batch norm of 8: 232; 64 * 9*3*8; reads 3 and writes 8 channels of 64
+        Piece("8x8 stem k3 s1 3>8", "stem", 232, 13_824, 704),
+        # 9*8*8 + 2*8; 64 * 9*8*8; 64 * (8 + 8), and the sum 3 * 64*8
+        Piece("8x8 conv k3 s1 identity 8>8", "conv", 592, 36_864, 2560),
         # 8 channels are widened to 24 and reduced to 2 inside SE; 4x4 = 16 pixels remain, of 16 * 1.25 = 20 channels.
+        # params: expand 8*24 + 2*24 = 240, depthwise 25*24 + 2*24 = 648, SE 2*24*2 + 24 + 2 = 122,
+        # project 24*20 + 2*20 = 520
         # madds: expand 64*8*24 = 12288, depthwise 16*25*24 = 9600, SE 2*24*2 = 96, project 16*24*20 = 7680
         # elements: expand 64*(8 + 24) = 2048, depthwise 64*24 + 16*24 = 1920, SE 3*16*24 + 2*(24 + 2) = 1204,
         # project 16*(24 + 20) = 704, pool 64*8 + 16*8 = 640, sum 3*16*20 = 960
-        Piece("8x8 mbconv3 k5 s2 se0.25 pool 8>20", "mbconv3", 29_664, 7476),
-        # 16*20*20 and the classifier 20*5; 16*(20 + 20), the mean reads 16*20, the classifier 20 and 5
-        Piece("4x4 head 20>20>5", "head", 6500, 985),
+        Piece("8x8 mbconv3 k5 s2 se0.25 pool 8>20", "mbconv3", 1530, 29_664, 7476),
+        # 20*20 + 2*20 + 20*5 + 5; 16*20*20 and the classifier 20*5; 16*(20 + 20), the mean reads 16*20, the classifier
+        # 20 and 5
+        Piece("4x4 head 20>20>5", "head", 545, 6500, 985),
     ]
 
 

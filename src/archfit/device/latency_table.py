@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from archfit.architecture import SearchSpace, Task
-from archfit.cost import Piece
+from archfit.cost import Latency, Piece
 from archfit.device.kind_rates import Array, Rates
 from archfit.device.latency_fit import Quantiles
 from archfit.device.protocol import Device
@@ -96,6 +96,21 @@ class LatencyTable:
             InputError: A piece has no entry, and none of its kind has one.
         """
         return self.overhead.p50_ms + sum(self._ms(piece) for piece in pieces)
+
+    def latency(self, pieces: Sequence[Piece]) -> Latency:
+        """The same with its error: p10 and p90 are those of networks that the table has not seen."""
+        p50_ms = self.predict(pieces)
+        return Latency(
+            p50_ms,
+            p50_ms * (1 - self.error_p90),
+            p50_ms * (1 + self.error_p90),
+            self.error,
+            0,
+            self.device,
+            self.runtime,
+            self.threads,
+            self.batch,
+        )
 
     def predict_many(self, networks: Sequence[Sequence[Piece]]) -> Array:
         """Latencies in ms, `(networks,)`, as of `predict`."""

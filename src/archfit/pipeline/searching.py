@@ -32,7 +32,7 @@ from archfit.pipeline.plan import (
     typical_architecture,
 )
 from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.sharing import PredictedCost, Sharing
+from archfit.pipeline.sharing import Sharing
 from archfit.pipeline.watch import Watch
 from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
@@ -202,7 +202,8 @@ class SearchRun:
                 self.data,
                 space,
                 self.reward,
-                PredictedCost(space, self.task),
+                meter,
+                self.device,
                 memory_format,
                 self.accelerator,
                 self.watch,

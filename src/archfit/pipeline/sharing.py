@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from archfit.architecture import Architecture, Task, random_architecture
 from archfit.cost import Cost
 from archfit.data import ImageData
+from archfit.device import Device, LatencyTable
 from archfit.evaluators import SharedWeights
+from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.tabling import table_progress
 from archfit.pipeline.watch import Watch
+from archfit.report.wording import percent
 from archfit.reward import Reward
 from archfit.spaces import SharedSpace
 from archfit.study.limits import Limits
-from archfit.study.run_folder import RunFolder
+from archfit.study.run_folder import RunFolder, write_file
 from archfit.study.shared_search import Scored, SharedSearch
 from archfit.study.shared_settings import Rule, SharedSettings
 from archfit.study.shared_state import SharedStatus
+from archfit.study.tabulating import tabulate
 from archfit.training import supernet_recipe
 
 SUPERNET = "supernet.pt"
+TABLE = "latency_table.json"
 _DERIVED = 10
 _DRAWN = 64
 _RANKED_IMAGES = 1024
@@ -42,7 +49,8 @@ class Sharing:
         data: The test split is not read.
         space: That shares weights, scaled to the budget already.
         reward: Of accuracy and cost ratios.
-        cost: Of an architecture, predicted or counted.
+        meter: Measures the networks of the latency table.
+        device: That it measures on.
         memory_format: Of the tensors.
         accelerator: Where the supernet is trained.
         watch: Is told how far it is.
@@ -54,7 +62,8 @@ class Sharing:
     data: ImageData
     space: SharedSpace
     reward: Reward
-    cost: Callable[[Architecture], Cost]
+    meter: CostMeter
+    device: Device
     memory_format: str
     accelerator: str
     watch: Watch
@@ -67,27 +76,60 @@ class Sharing:
         """Trains supernet and controller; the architectures that the controller gives, best first."""
         stored = self.run.decision("derived")
         if stored is None:
-            search = self._search()
+            table = self._table() if self.request.budget.latency_ms is not None else None
+            search = self._search(PredictedCost(self.space, self.data.task, table))
             search.run()
-            stored = self.run.decide("derived", self._derive(search))
+            stored = self.run.decide("derived", self._derive(search, table))
             self.run.tick("search", at_least=0)
         return [Architecture.from_json(one) for one in stored["architectures"]]
 
-    def _search(self) -> SharedSearch:
+    def _table(self) -> LatencyTable:
+        """The one given, or one measured here; kept in the run's folder."""
+        path = self.run.path / TABLE
+        given = self.request.latency_table
+        if path.is_file():
+            return LatencyTable.read(path)
+        if given is not None:
+            table = LatencyTable.read(Path(given))
+            self._check(table)
+        else:
+            table = tabulate(
+                self.space,
+                self.data.task,
+                self.device,
+                self.meter.sample,
+                runtime=self.request.runtime,
+                threads=self.request.threads,
+                seed=self.request.seed,
+                on_progress=table_progress(self.watch, tick=lambda: self.run.tick("search")),
+            )
+            self.watch.note(
+                f"latency table of {table.networks} networks: one that it has not seen is {percent(table.error)} off "
+                "in the median"
+            )
+        write_file(path, table.text().encode())
+        self.run.tick("search", at_least=0)
+        return table
+
+    def _check(self, table: LatencyTable) -> None:
+        request = self.request
+        table.check(self.space, self.data.task, self.device, runtime=request.runtime, threads=request.threads)
+
+    def _search(self, cost: PredictedCost) -> SharedSearch:
         epochs = self.run.decision("supernet_epochs")
         if epochs is None:
-            epochs = self.run.decide("supernet_epochs", self._epochs())
+            epochs = self.run.decide("supernet_epochs", self._epochs(cost))
             self.watch.note(f"the supernet is trained for {epochs:g} epochs, the controller from a quarter of them on")
-        return self._shared(epochs)
+        return self._shared(epochs, cost)
 
-    def _shared(self, epochs: float) -> SharedSearch:
+    def _shared(self, epochs: float, cost: PredictedCost) -> SharedSearch:
         return SharedSearch(
             self.space,
             self.data.task,
             self.data,
             budget=self.request.budget,
             reward=self.reward,
-            cost=self.cost,
+            cost=cost,
             settings=self._settings(epochs),
             seed=self.request.seed,
             path=self.run.path / SUPERNET,
@@ -110,21 +152,21 @@ class Sharing:
             metric=self.request.metric,
         )
 
-    def _epochs(self) -> float:
+    def _epochs(self, cost: PredictedCost) -> float:
         """As asked; else as many as the search's half of the time allows."""
         if self.request.supernet_epochs is not None:
             return self.request.supernet_epochs
         if self.limits.search_seconds is None:
             return _UNTIMED_EPOCHS
         self.watch.step("timing steps of the supernet")
-        per_round = self._shared(1.0).seconds_per_round()
+        per_round = self._shared(1.0, cost).seconds_per_round()
         self.run.tick("search", at_least=0)
         left = self.limits.search_seconds - self.run.seconds["search"]
         settings = self._settings(1.0)
         per_epoch = per_round * len(self.data.train) / (settings.round_steps * settings.recipe.batch_size)
         return float(f"{max(0.5, left * 0.8 / per_epoch):.2g}")
 
-    def _derive(self, search: SharedSearch) -> dict[str, Any]:
+    def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:
         """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""
         rng = random.Random(self.request.seed)
         drawn = search.drawn(_DRAWN)
@@ -141,6 +183,13 @@ class Sharing:
             "rounds": [asdict(entry) for entry in search.rounds],
             "epochs": self.run.decision("supernet_epochs"),
             "steps": search.steps,
+            "latency_table": {
+                "networks": table.networks,
+                "error": table.error,
+                "overhead_ms": table.overhead.p50_ms,
+            }
+            if table is not None
+            else None,
         }
 
     def _within(self, scored: Scored) -> bool:
@@ -164,20 +213,26 @@ def _summary(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 class PredictedCost:
-    """The cost of architectures, without building them.
+    """The cost of architectures, without building them: counted, and the latency looked up.
 
     Memory is left out: only an exported network tells it, so bounds on it are held by what is derived alone.
+
+    Args:
+        space: Gives the pieces.
+        task: Of the networks.
+        table: Of the latencies; None where no bound asks for them.
     """
 
-    def __init__(self, space: SharedSpace, task: Task) -> None:
+    def __init__(self, space: SharedSpace, task: Task, table: LatencyTable | None = None) -> None:
         self._space = space
         self._task = task
+        self._table = table
         self._known: dict[Architecture, Cost] = {}
 
     def __call__(self, architecture: Architecture) -> Cost:
         if architecture not in self._known:
             pieces = self._space.pieces(architecture, self._task)
-            self._known[architecture] = Cost(
-                params=sum(piece.params for piece in pieces), madds=sum(piece.madds for piece in pieces)
-            )
+            params, madds = sum(piece.params for piece in pieces), sum(piece.madds for piece in pieces)
+            latency = self._table.latency(pieces) if self._table is not None else None
+            self._known[architecture] = Cost(params, madds, latency=latency)
         return self._known[architecture]

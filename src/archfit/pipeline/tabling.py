@@ -12,7 +12,7 @@ from archfit.cost import Budget, parse_latency_ms
 from archfit.device import CostCache, LatencyTable, LocalDevice
 from archfit.errors import InputError
 from archfit.pipeline.meter import CandidateMeter
-from archfit.pipeline.plan import Objects, objects_or_mnas
+from archfit.pipeline.plan import Objects, chosen_space
 from archfit.pipeline.request import CUSTOM, SearchRequest
 from archfit.pipeline.watch import Silent, Watch
 from archfit.report.wording import duration, percent
@@ -79,7 +79,7 @@ def measure_space(
         threads=threads,
         seed=seed,
     )
-    built = objects_or_mnas(Objects(space=None if isinstance(space, str) else space), request)
+    built = chosen_space(Objects(space=None if isinstance(space, str) else space), request)
     path = Path(out) if out is not None else None
     if path is not None:
         _check_free(path)
@@ -96,7 +96,7 @@ def measure_space(
             threads=threads,
             networks=networks,
             seed=seed,
-            on_progress=_told(watch),
+            on_progress=table_progress(watch),
         )
     if path is not None:
         write_file(path, table.text().encode(), again="archfit measure --space ...")
@@ -125,10 +125,17 @@ def _in_pieces(space: SearchSpace) -> SharedSpace:
     return space
 
 
-def _told(watch: Watch) -> Callable[[TableProgress], None]:
+def table_progress(watch: Watch, tick: Callable[[], None] = lambda: None) -> Callable[[TableProgress], None]:
+    """Tells how far the measuring is.
+
+    Args:
+        watch: Is told.
+        tick: Called too, to count the time.
+    """
     start = time.monotonic()
 
     def on_progress(progress: TableProgress) -> None:
+        tick()
         done, limit = progress.networks, progress.limit
         text = f"measuring the space: {done} of at most {limit} networks"
         if done >= 5:
