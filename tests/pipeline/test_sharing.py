@@ -9,8 +9,8 @@ import pytest
 
 import archfit
 from archfit.errors import InputError
-from archfit.pipeline import SearchRequest, SearchResult, recorded
-from archfit.pipeline.sharing import SUPERNET, PredictedCost
+from archfit.pipeline import SearchRequest, SearchResult, measure_space, recorded
+from archfit.pipeline.sharing import SUPERNET, TABLE, PredictedCost
 from archfit.spaces import MacroSpace, MnasSpace, Skeleton
 from archfit.study.record import DERIVED
 from archfit.study.shared_search import SharedSearch
@@ -113,6 +113,31 @@ def test_costs_are_counted_without_building() -> None:
     network = space.build(architecture, task)
     assert cost(architecture).params == sum(weight.numel() for weight in network.parameters())
     assert cost(architecture) is cost(architecture)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    measure_space(SPACE, image_size=8, channels=1, classes=10, networks=10, out=path)
+    return path
+
+
+def test_latencies_are_predicted_from_a_table_and_measured_in_the_end(table: Path, tmp_path: Path) -> None:
+    found = search(tmp_path / "run", params=None, latency="5ms", latency_table=table, control=0)
+    assert (tmp_path / "run" / TABLE).read_text() == table.read_text()
+    assert found.record.search["shared"]["latency_table"]["networks"] == 10
+    for trial in found.trials:
+        assert trial.cost is not None
+        assert trial.cost.latency is not None
+        assert trial.cost.latency.runs > 0  # a predicted one has none
+    assert found.record.winner.within_budget
+
+
+def test_a_table_of_another_space_is_refused(table: Path, tmp_path: Path) -> None:
+    wider = replace(SPACE, width=2.0)
+    with pytest.raises(InputError, match=r"table is of width 1.0, and width 2.0 is asked for"):
+        search(tmp_path / "run", space=wider, params=None, latency="5ms", latency_table=table, width=2.0)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,9 @@ def test_the_pieces_are_those_of_the_architecture() -> None:
     for architecture, pieces in islice(even_networks(SPACE, TASK, 0), 10):
         assert architecture == SPACE.canonical(architecture, TASK)
         assert pieces == SPACE.pieces(architecture, TASK)
+
+
+def test_when_the_time_is_over_fifty_networks_are_enough() -> None:
+    measured = Measured()
+    table = tabulate(SPACE, TASK, LocalDevice(), measured, runtime="onnxruntime", seconds=0.0)
+    assert table.networks == len(measured.architectures) == 50

@@ -32,6 +32,8 @@ from archfit.training import supernet_recipe
 SUPERNET = "supernet.pt"
 TABLE = "latency_table.json"
 _DERIVED = 10
+_TABLE_SHARE = 0.25
+"""Of the search's time, for measuring networks for the latency table."""
 _DRAWN = 64
 _RANKED_IMAGES = 1024
 _LONGEST_ROUND = 400
@@ -86,7 +88,7 @@ class Sharing:
     def _table(self) -> LatencyTable:
         """The one given, or one measured here; kept in the run's folder."""
         path = self.run.path / TABLE
-        given = self.request.latency_table
+        given, left = self.request.latency_table, self.limits.search_seconds
         if path.is_file():
             return LatencyTable.read(path)
         if given is not None:
@@ -100,6 +102,7 @@ class Sharing:
                 self.meter.sample,
                 runtime=self.request.runtime,
                 threads=self.request.threads,
+                seconds=_TABLE_SHARE * left if left is not None else None,
                 seed=self.request.seed,
                 on_progress=table_progress(self.watch, tick=lambda: self.run.tick("search")),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def tabulate(
     runtime: str,
     threads: int = 1,
     networks: int | None = None,
+    seconds: float | None = None,
     seed: int = 0,
     on_progress: Callable[[TableProgress], None] = lambda _: None,
 ) -> LatencyTable:
@@ -70,6 +72,7 @@ def tabulate(
         threads: Of the runtime.
         networks: Exactly so many are measured, or all that the space has; None stops by the error, at
             `MOST_NETWORKS` at the latest.
+        seconds: After which no further network is measured, once there are 50.
         seed: Of the networks.
         on_progress: Called after each network and each fit.
 
@@ -80,6 +83,7 @@ def tabulate(
     pieces = _all_pieces(space, task, seed)
     samples: list[Sample] = []
     errors: list[float] = []
+    start = time.monotonic()
     on_progress(TableProgress(0, limit, None))
     for architecture, parts in even_networks(space, task, seed):
         latency = measure(space, architecture).latency
@@ -87,7 +91,8 @@ def tabulate(
             continue
         samples.append(Sample(tuple(parts), latency.p50_ms, latency.spread))
         on_progress(TableProgress(len(samples), limit, errors[-1] if errors else None))
-        if len(samples) == limit:
+        late = seconds is not None and time.monotonic() - start > seconds
+        if len(samples) == limit or (late and len(samples) >= _STEP):
             break
         if len(samples) % _STEP == 0:
             errors.append(float(np.median(np.abs(fit_latencies(samples, ()).errors))))
