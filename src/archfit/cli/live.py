@@ -242,10 +242,16 @@ def print_estimate(found: Estimate, request: SearchRequest) -> None:
         console.print(
             f"{found.share:.0%} of {len(found.costs)} random networks are within the budget ({request.budget})"
         )
-    console.print(
-        f"a candidate: {found.proxy_epochs:g} proxy epochs, about {duration(found.seconds_per_trial)} on one of "
-        f"{request.worker_count} workers ({found.images_per_second:,.0f} images/s)"
-    )
+    if found.proxy_epochs is not None:
+        console.print(
+            f"a candidate: {found.proxy_epochs:g} proxy epochs, about {duration(found.seconds_per_trial)} on one of "
+            f"{request.worker_count} workers ({found.images_per_second:,.0f} images/s)"
+        )
+    else:
+        console.print(
+            f"the supernet: {found.supernet_epochs:.2g} epochs, two paths at once "
+            f"({found.images_per_second:,.0f} images/s each)"
+        )
     total = f"about {duration(found.seconds)}" if found.seconds is not None else "until patience runs out"
     trials = f" with about {found.trials} candidates" if found.trials is not None else ""
     console.print(f"the whole search{trials}: {total}")

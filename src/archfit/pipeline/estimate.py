@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from archfit._version import __version__
 from archfit.architecture import space_size
@@ -21,6 +22,7 @@ from archfit.pipeline.plan import (
     untimed_final_epochs,
 )
 from archfit.pipeline.request import SearchRequest
+from archfit.pipeline.sharing import CONTROLLER_SHARE, DERIVED_TRIALS, UNTIMED_EPOCHS
 from archfit.pipeline.watch import Silent, Watch
 from archfit.training import check_accelerator, one_thread, probe_memory_format, proxy_recipe
 
@@ -38,7 +40,8 @@ class Estimate:
         seconds_per_trial: Proxy training and measuring by one worker.
         trials: That a search within its limits would make.
         seconds: That it would take, or None where only patience limits it.
-        proxy_epochs: Of each candidate.
+        proxy_epochs: Of each candidate; None with shared weights.
+        supernet_epochs: With shared weights, that the time allows or that were asked for.
         notes: On the data.
     """
 
@@ -50,7 +53,8 @@ class Estimate:
     seconds_per_trial: float
     trials: int | None
     seconds: float | None
-    proxy_epochs: float
+    proxy_epochs: float | None
+    supernet_epochs: float | None
     notes: tuple[str, ...]
 
 
@@ -81,27 +85,56 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
         accelerator=accelerator,
         batch_size=proxy_recipe(data, 1).batch_size,
     )
-    limits = request.limits.with_default()
-    workers = request.worker_count
-    epochs = proxy_epochs_for(request, len(data.train), limits, probe.images_per_second, spent=0.0)
-    per_trial = epochs * len(data.train) / probe.images_per_second + 1.0
-    trials, seconds = limits.trials, limits.seconds
-    if seconds is not None:
-        possible = max(1, int(seconds / 2 * workers / per_trial))
-        trials = min(trials, possible) if trials is not None else possible
-    elif trials is not None:
-        final = request.final_epochs or untimed_final_epochs(len(data.train))
-        rounds = -(-request.finalists // workers)
-        seconds = trials * per_trial / workers + rounds * final * len(data.train) / probe.images_per_second
+    by_method = _sharing if request.method == "shared" else _by_trials
     return Estimate(
         space=f"{fitted.space.name}, {space_size(fitted.space):.3g} points",
         scaled=fitted.note,
         costs=fitted.costs,
         share=fitted.share,
         images_per_second=probe.images_per_second,
-        seconds_per_trial=per_trial,
-        trials=trials,
-        seconds=seconds,
-        proxy_epochs=epochs,
         notes=data.notes,
+        **by_method(request, len(data.train), probe.images_per_second),
     )
+
+
+def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
+    limits, workers = request.limits.with_default(), request.worker_count
+    epochs = proxy_epochs_for(request, images, limits, rate, spent=0.0)
+    per_trial = epochs * images / rate + 1.0
+    trials, seconds = limits.trials, limits.seconds
+    if seconds is not None:
+        possible = max(1, int(seconds / 2 * workers / per_trial))
+        trials = min(trials, possible) if trials is not None else possible
+    elif trials is not None:
+        seconds = trials * per_trial / workers + _final_seconds(request, images, rate)
+    return {
+        "seconds_per_trial": per_trial,
+        "trials": trials,
+        "seconds": seconds,
+        "proxy_epochs": epochs,
+        "supernet_epochs": None,
+    }
+
+
+def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
+    """A path of the supernet is taken to train as fast as a typical network alone, two of them at once."""
+    limits = request.limits.with_default()
+    epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
+    epochs = request.supernet_epochs or (
+        0.8 * limits.search_seconds / epoch if limits.search_seconds is not None else UNTIMED_EPOCHS
+    )
+    seconds = limits.seconds
+    if seconds is None:
+        seconds = epochs * epoch + _final_seconds(request, images, rate)
+    return {
+        "seconds_per_trial": 1.0,
+        "trials": limits.trials or DERIVED_TRIALS,
+        "seconds": seconds,
+        "proxy_epochs": None,
+        "supernet_epochs": epochs,
+    }
+
+
+def _final_seconds(request: SearchRequest, images: int, rate: float) -> float:
+    final = request.final_epochs or untimed_final_epochs(images)
+    return -(-request.finalists // request.worker_count) * final * images / rate

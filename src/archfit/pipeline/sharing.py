@@ -31,13 +31,15 @@ from archfit.training import supernet_recipe
 
 SUPERNET = "supernet.pt"
 TABLE = "latency_table.json"
-_DERIVED = 10
+DERIVED_TRIALS = 10
+CONTROLLER_SHARE = 0.25
+"""Of the time that supernet and controller take together, about."""
 _TABLE_SHARE = 0.25
 """Of the search's time, for measuring networks for the latency table."""
 _DRAWN = 64
 _RANKED_IMAGES = 1024
 _LONGEST_ROUND = 400
-_UNTIMED_EPOCHS = 30.0
+UNTIMED_EPOCHS = 30.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Sharing:
         if self.request.supernet_epochs is not None:
             return self.request.supernet_epochs
         if self.limits.search_seconds is None:
-            return _UNTIMED_EPOCHS
+            return UNTIMED_EPOCHS
         self.watch.step("timing steps of the supernet")
         per_round = self._shared(1.0, cost).seconds_per_round()
         self.run.tick("search", at_least=0)
@@ -176,7 +178,7 @@ class Sharing:
         uniform = [self.space.canonical(random_architecture(self.space, rng), self.data.task) for _ in range(_DRAWN)]
         by_controller = search.scored(drawn, _RANKED_IMAGES)
         at_random = search.scored(uniform, _RANKED_IMAGES)
-        wanted = self.limits.trials or _DERIVED
+        wanted = self.limits.trials or DERIVED_TRIALS
         best = sorted(dict.fromkeys(by_controller), key=lambda one: (not self._within(one), -one.reward))
         return {
             "architectures": [one.architecture.to_json() for one in best[:wanted]],
