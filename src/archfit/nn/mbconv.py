@@ -1,17 +1,19 @@
 """The layers of the mnas space and the network made of them, in plain PyTorch.
 
-This file imports torch alone: its text becomes part of the stand-alone `network.py` that goes out with a network.
+This file imports torch and files of its kind alone: its text becomes part of the stand-alone `network.py` that goes
+out with a network.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from archfit.nn.initialise import initialise
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
 EXPANSIONS = {"dconv": 1, "separable": 1, "mbconv3": 3, "mbconv6": 6}
@@ -206,14 +208,3 @@ class Network(nn.Module):
         features: Tensor = self.head(self.layers(self.stem(image)))
         logits: Tensor = self.classifier(features.mean((2, 3)))
         return logits
-
-
-def initialise(module: nn.Module) -> None:
-    """Variance-keeping weights: He's over the outgoing connections, per group, so that depthwise kernels count too."""
-    if isinstance(module, nn.Conv2d):
-        outgoing = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
-        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / outgoing))
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0.0, 0.01)
-    if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
