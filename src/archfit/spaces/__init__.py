@@ -1,5 +1,6 @@
 """Search spaces: what can be built, and how."""
 
+from archfit.spaces.cells import CellSpace
 from archfit.spaces.known import KNOWN_SPACES, space_at, space_from
 from archfit.spaces.macro import MacroSpace
 from archfit.spaces.mnas import BlockChoices, MnasSpace
@@ -12,6 +13,7 @@ __all__ = [
     "KNOWN_SPACES",
     "MNAS_SKELETON",
     "BlockChoices",
+    "CellSpace",
     "LayerRow",
     "MacroSpace",
     "MnasSpace",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -25,11 +26,11 @@ Output: logits `(N, {classes})`{named}.
 _LOAD = '''\
 
 
-def load(weights: str = "weights.safetensors") -> Network:
+def load(weights: str = "weights.safetensors") -> {network}:
     """The network with trained weights, ready for inference."""
     from safetensors.torch import load_file
 
-    network = Network(**ARGUMENTS)
+    network = {network}(**ARGUMENTS)
     network.load_state_dict(load_file(weights))
     return network.eval()
 '''
@@ -43,16 +44,18 @@ def module_source(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     class_names: Sequence[str] | None,
+    network: str = "Network",
 ) -> str:
     """Docstring, the text of `blocks`, the network as literals, and `load`.
 
     Args:
-        blocks: A module that imports torch alone and has a class `Network`.
-        arguments: Of `Network`, as `arguments_source` writes them.
+        blocks: A module with the class `network` that imports torch and modules of its kind alone; their text goes in.
+        arguments: Of the class, as `arguments_source` writes them.
         task: What the network was built for.
         mean: Per channel, what the images were normalised with; None leaves it unsaid.
         std: The same.
         class_names: In the order of the logits; None leaves them unsaid.
+        network: Name of the class.
     """
     head = _HEAD.format(
         channels=task.channels,
@@ -67,7 +70,7 @@ def module_source(
         constants += f"MEAN = {_numbers(mean)}\nSTD = {_numbers(std)}\n"
     if class_names is not None:
         constants += "CLASSES = [\n" + "".join(f"    {_literal(name)},\n" for name in class_names) + "]\n"
-    return f"{head}{_after_docstring(blocks)}\n\n{constants}{arguments}{_LOAD}"
+    return f"{head}{_standing_alone(blocks)}\n\n{constants}{arguments}{_LOAD.format(network=network)}"
 
 
 def arguments_source(literals: Mapping[str, Any], fields: str, comments: Iterable[str]) -> str:
@@ -86,10 +89,32 @@ def arguments_source(literals: Mapping[str, Any], fields: str, comments: Iterabl
     return "\n".join([*lines, "    ],", "}", ""])
 
 
-def _after_docstring(module: ModuleType) -> str:
+def _standing_alone(module: ModuleType) -> str:
+    """The text of a module after its docstring, after that of the modules of archfit that it imports from."""
+    imports: dict[str, None] = {}
+    bodies: dict[str, str] = {}
+    _collect(module, imports, bodies)
+    groups = ["", "", ""]
+    for line in sorted(imports, key=lambda line: line.startswith("from")):
+        groups[0 if "__future__" in line else 2 if "torch" in line else 1] += line + "\n"
+    return "\n\n".join(["\n".join(groups), *bodies.values()])
+
+
+def _collect(module: ModuleType, imports: dict[str, None], bodies: dict[str, str]) -> None:
+    """Adds import lines, and by module's name what follows them."""
     text = inspect.getsource(module)
-    docstring = ast.parse(text).body[0]
-    return "".join(text.splitlines(keepends=True)[docstring.end_lineno :]).lstrip()
+    end = 0
+    for statement in ast.parse(text).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            name = getattr(statement, "module", None) or ""
+            if name.startswith("archfit.") and name not in bodies:
+                _collect(importlib.import_module(name), imports, bodies)
+            elif not name.startswith("archfit."):
+                imports[ast.unparse(statement)] = None
+        elif not isinstance(statement, ast.Expr):
+            break
+        end = statement.end_lineno or end
+    bodies[module.__name__] = "".join(text.splitlines(keepends=True)[end:]).strip() + "\n"
 
 
 def _numbers(values: Sequence[float]) -> str:
