@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from archfit.architecture import Task
-from archfit.cost import Piece
+from archfit.cost import Piece, count_params
 from archfit.nn.cell_operations import FactorisedReduction, Pool, operation
 from archfit.nn.cells import CellSpec, places, states_read, stems
 
@@ -64,7 +64,7 @@ def _stem(stem: str, inputs: int, filters: int, size: int) -> tuple[tuple[Piece,
     for number, module in enumerate(modules):
         madds, elements, (after, _) = _work(module, filters if number else inputs, (size, size))
         key = f"{size}x{size} stem {stem} {filters if number else inputs}>{filters}"
-        pieces.append(Piece(key, "stem", madds, elements))
+        pieces.append(Piece(key, "stem", count_params(module), madds, elements))
         sizes.append(after)
         size = after
     return tuple(pieces), (sizes[0], sizes[-1])
@@ -78,16 +78,18 @@ def _operation(name: str, inputs: int, filters: int, stride: int, size: int) -> 
     if isinstance(module, nn.Identity):
         return None
     madds, elements, _ = _work(module, inputs, (size, size))
-    return Piece(f"{size}x{size} {name} s{stride} {inputs}>{filters}", name, madds, elements)
+    return Piece(f"{size}x{size} {name} s{stride} {inputs}>{filters}", name, count_params(module), madds, elements)
 
 
 def _passing(kind: str, detail: str, channels: int, size: int) -> Piece:
     """What only reads and writes so many channels."""
-    return Piece(f"{size}x{size} {kind} {detail}", kind, 0, channels * size**2)
+    return Piece(f"{size}x{size} {kind} {detail}", kind, 0, 0, channels * size**2)
 
 
 def _classifier(inputs: int, classes: int, size: int) -> Piece:
-    return Piece(f"{size}x{size} mean {inputs}>{classes}", "linear", inputs * classes, inputs * (size**2 + 2) + classes)
+    weights = inputs * classes
+    key = f"{size}x{size} mean {inputs}>{classes}"
+    return Piece(key, "linear", weights + classes, weights, inputs * (size**2 + 2) + classes)
 
 
 def _work(module: nn.Module, inputs: int, size: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from archfit.architecture import SearchSpace
 from archfit.errors import InputError, unknown_name
+from archfit.spaces.cells import CellSpace
 from archfit.spaces.macro import MacroSpace
 from archfit.spaces.mnas import MnasSpace
 
-KNOWN_SPACES: dict[str, type[MnasSpace] | type[MacroSpace]] = {"mnas": MnasSpace, "enas-macro": MacroSpace}
+KNOWN_SPACES: dict[str, type[MnasSpace] | type[CellSpace] | type[MacroSpace]] = {
+    "mnas": MnasSpace,
+    "enas-micro": CellSpace,
+    "enas-macro": MacroSpace,
+}
 
 
 def space_at(name: str, width: float | None = None, searched_blocks: tuple[int, ...] | None = None) -> SearchSpace:
@@ -29,8 +35,8 @@ def space_at(name: str, width: float | None = None, searched_blocks: tuple[int, 
         )
     if name not in KNOWN_SPACES:
         raise unknown_name("space", name, KNOWN_SPACES)
-    space = MacroSpace()
-    return space if width is None else MacroSpace(filters=max(2, 2 * round(space.filters * width / 2)))
+    space = CellSpace() if name == "enas-micro" else MacroSpace()
+    return space if width is None else replace(space, filters=max(4, 2 * round(space.filters * width / 2)))
 
 
 def space_from(name: str, settings: Mapping[str, Any]) -> SearchSpace:

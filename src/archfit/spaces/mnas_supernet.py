@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from archfit.architecture import Architecture, Task
-from archfit.nn.mbconv import LayerSpec, Network, Style, initialise
+from archfit.nn.initialise import initialise
+from archfit.nn.mbconv import LayerSpec, Network, Style
 from archfit.nn.shared_mbconv import SharedLayer
 from archfit.nn.sliced import SlicedConvolution, SlicedLinear, sliced
 from archfit.spaces.skeleton import strides_for
