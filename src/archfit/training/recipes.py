@@ -164,19 +164,24 @@ def transfer_recipe(data: ImageData, epochs: float) -> Recipe:
 
 
 def supernet_recipe(data: ImageData, epochs: float) -> Recipe:
-    """For weights that many architectures share: SGD, whose steps suit paths that change from one to the next.
+    """For weights that many architectures share: Muon at lower rates, as a path comes upon filters others have moved.
+
+    On Fashion-MNIST, after 3 epochs of the mnas space at a width of 0.42, random paths have 39 % by it and 30 % by
+    AdamW at 0.002; SGD at 0.1 and above hardly learns in one.
 
     Args:
         data: Trained on.
         epochs: Passes over it.
     """
     batch_size = batch_size_for(epochs * len(data.train))
+    root = math.sqrt(batch_size / 64)
     return Recipe(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=0.05 * math.sqrt(batch_size / 64),
-        weight_decay=1e-4,
-        warmup=0.05,
+        optimiser="muon",
+        learning_rate=0.03 * root,
+        filter_learning_rate=0.03 * root,
+        warmup=0.1,
         augmentation=augmentation_for(data, epochs),
     )
 
