@@ -1,9 +1,9 @@
 """Claims: shared weights find a network for Fashion-MNIST within 0.30 ms in half the time of a search by trials, at
 least as accurate; and over three searches the derived networks are above random ones within the budget, trained alike.
 
-Runs `archfit search fashion-mnist --method shared --latency 0.3ms --time 15m --control 8` for each seed (the control is
-trained after the 15 minutes) and sets it beside the search by trials in results/fashion_mnist_search.json. A run that is
-there already is read back.
+Runs `archfit search fashion-mnist --method shared --latency 0.3ms --time 15m --control 8` for each seed (the control
+is trained after the 15 minutes) and sets it beside the search by trials in results/fashion_mnist_search.json. A run
+that is there already is read back.
 
     python benchmarks/shared_search.py [--runs runs/shared] [--time 15m] [--seeds 3] [--control 8]
 """
