@@ -85,4 +85,5 @@ __getattr__, __dir__ = door(
         ],
         "spaces": ["MnasSpace", "Skeleton"],
     },
+    beside=["__version__"],
 )
