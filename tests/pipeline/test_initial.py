@@ -94,6 +94,7 @@ def test_what_cannot_be_inherited_from_is_refused_before_there_is_a_folder(tmp_p
     refused("lite0.pth", WeightsError, "there is no weights file lite0.pth")
     refused("efficientnet-lite9", InputError, "did you mean 'efficientnet-lite4'")
     refused("timm:resnet18", InputError, "no network of the mnas space")
+    refused("nasnet-a", InputError, "nasnet-a is no network of the mnas space")
     refused(weights_file("mobilenet-v1", tmp_path), InputError, "has 5 blocks, the mnas space 7")
     foreign = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(3, 3)}, foreign)

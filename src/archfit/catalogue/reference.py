@@ -8,7 +8,7 @@ from torch import nn
 
 from archfit.architecture import Architecture, Task
 from archfit.errors import InputError
-from archfit.spaces import BlockChoices, MnasSpace
+from archfit.spaces import BlockChoices, CellSpace, MnasSpace
 from archfit.spaces.skeleton import scale_filters
 
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -21,12 +21,17 @@ _FAMILIES = {
     "mobilenet-v2": "MobileNetV2",
     "efficientnet-lite": "EfficientNet-Lite",
     "proxylessnas": "ProxylessNAS",
+    "nasnet": "NASNet",
+    "amoebanet": "AmoebaNet",
+    "pnasnet": "PNASNet",
+    "darts": "DARTS",
+    "enas": "ENAS",
 }
 
 
 @dataclass(frozen=True)
 class Published:
-    """Figures as their authors published them, ImageNet, 1000 classes; None where they gave none.
+    """Figures as their authors published them, None where they gave none; of accuracy, ImageNet's.
 
     Attributes:
         params: Number of parameters.
@@ -34,6 +39,7 @@ class Published:
         top1: Percent.
         top5: Percent.
         image_size: Pixels that the figures hold for.
+        classes: Logits that they hold for.
         pixel1_ms: Latency on one big core of a Pixel 1.
         source: Where they stand.
     """
@@ -43,27 +49,28 @@ class Published:
     top1: float | None = None
     top5: float | None = None
     image_size: int = 224
+    classes: int = 1000
     pixel1_ms: float | None = None
     source: str = ""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A published architecture that is a named point of the mnas space, or of a stated extension of it.
+    """A published architecture that is a named point of one of our spaces, or of a stated extension of one.
 
     Attributes:
         name: In the catalogue.
         space: It is a point of.
         architecture: As published; `space.canonical` gives the one it shares with equal networks.
         published: Its figures.
-        extension: What the mnas space lacks for it; empty for a point of the space itself.
+        extension: What the space lacks for it as it is searched; empty for a point of the space itself.
         note: What a reader should know, as that it is a reconstruction.
         weights: Whose ImageNet weights fit, as "timm:tf_efficientnet_lite0"; empty where nobody publishes any.
         statistics: Mean and deviation per RGB channel that its ImageNet weights expect.
     """
 
     name: str
-    space: MnasSpace
+    space: MnasSpace | CellSpace
     architecture: Architecture
     published: Published
     extension: str = ""
@@ -112,6 +119,7 @@ def scaled(reference: Reference, width: float, *, wider_head: bool) -> Reference
     """
     if not 0 < width < float("inf"):
         raise InputError(f"width of {reference.name} is {width}; give a positive number, as 0.5")
+    assert isinstance(reference.space, MnasSpace)
     skeleton = reference.space.skeleton
     head = divisible_by_8(skeleton.head * max(1.0, width)) if wider_head else skeleton.head
     filters, blocks = [], []

@@ -1,4 +1,4 @@
-"""The published networks that are points of the mnas space or of a stated extension of it."""
+"""The published networks that are points of our spaces or of a stated extension; those of the mnas space."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 
+from archfit.catalogue.cells import CELL_REFERENCES
 from archfit.catalogue.reference import Published, Reference, divisible_by_8, point, scaled
 from archfit.errors import unknown_name
 from archfit.spaces import MNAS_SKELETON, BlockChoices, MnasSpace, Skeleton
@@ -215,7 +216,7 @@ def _proxyless() -> Reference:
     )
 
 
-_ALL = (*_MNASNETS, _V1, _V2, _V2_WIDE, *_LITES, _proxyless())
+_ALL = (*_MNASNETS, _V1, _V2, _V2_WIDE, *_LITES, _proxyless(), *CELL_REFERENCES)
 REFERENCES: dict[str, Reference] = {reference.name: reference for reference in _ALL}
 """By name, in the order in which they are listed."""
 

@@ -103,8 +103,7 @@ def compare(
         watch.step(f"measuring {row.label} at {row.image_size} pixels, {done + 1} of {len(rows)}{left}")
         task = Task(channels, row.image_size, classes)
         try:
-            cost = None if row.name is None else _cost(row.name, task, device, cache, runtime, threads)
-            why = "" if cost is not None else row.note
+            cost, why = _cost(row.name, task, device, cache, runtime, threads), ""
         except ArchfitError as error:
             if table is None:
                 raise

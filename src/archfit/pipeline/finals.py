@@ -22,7 +22,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.spaces import WarmMnasSpace
+from archfit.spaces import MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full, training_rates
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
@@ -279,6 +279,7 @@ def _build_reference(name: str, task: Task, searched: SearchSpace) -> nn.Module:
     network = build_named(name, task)
     if isinstance(searched, WarmMnasSpace) and isinstance(network, Network):
         reference = get_reference(name)
+        assert isinstance(reference.space, MnasSpace)
         blocks = reference.space.blocks(reference.architecture, task)
         if len(blocks) == len(searched.skeleton.filters):
             searched.fill(network, list(map(len, blocks)))

@@ -38,6 +38,8 @@ def resolve_initial(text: str) -> Trained:
     if is_external(text):
         raise InputError(f"{text} is no network of the mnas space; candidates can inherit from {_known()}")
     reference = get_reference(text)
+    if not isinstance(reference.space, MnasSpace):
+        raise InputError(f"{text} is no network of the mnas space; candidates can inherit from {_known()}")
     inheritable_layers(text, reference.space, reference.architecture)  # before anything is fetched
     twin, network = imagenet_network(text)
     return _of_reference(reference, network.state_dict(), twin)
@@ -61,16 +63,21 @@ def _recognised(weights: Mapping[str, Tensor], source: str) -> Trained:
 
 
 def _names() -> Iterator[str]:
-    yield from REFERENCES
+    yield from _mnas_names()
     for base in ("mobilenet-v2", "mnasnet-b1", "mnasnet-a1"):
         yield from (f"{base}-{width}" for width in _WIDTHS)
 
 
+def _mnas_names() -> list[str]:
+    return [name for name, reference in REFERENCES.items() if isinstance(reference.space, MnasSpace)]
+
+
 def _known() -> str:
-    return f"{', '.join(name for name in REFERENCES if name != 'mobilenet-v1')}, or the folder of a run"
+    return f"{', '.join(name for name in _mnas_names() if name != 'mobilenet-v1')}, or the folder of a run"
 
 
 def _of_reference(reference: Reference, weights: Mapping[str, Tensor], source: str) -> Trained:
+    assert isinstance(reference.space, MnasSpace)
     return _loaded(reference.name, reference.space, reference.architecture, weights, source, reference.statistics)
 
 

@@ -25,7 +25,7 @@ class Compared:
 
     Attributes:
         label: As it is shown.
-        name: In the catalogue; None where nobody offers it.
+        name: In the catalogue.
         image_size: Pixels.
         published: Figures of its authors.
         cost: Counted and measured here; None where the network cannot be had.
@@ -34,7 +34,7 @@ class Compared:
     """
 
     label: str
-    name: str | None
+    name: str
     image_size: int
     published: Published
     cost: Cost | None
