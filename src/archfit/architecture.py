@@ -97,7 +97,8 @@ class SearchSpace(Protocol):
     A space must be picklable (it travels to worker processes) and pass `archfit.testing.check_space`. It may also
     offer `smaller() -> SearchSpace | None`, a cheaper variant of itself that a search falls back on when the budget
     is out of reach, `source(architecture, task, *, mean, std, class_names) -> str`, a stand-alone Python module for
-    `network.py`, and `layers(architecture, task)`, rows for the report's table (see `archfit.spaces.mnas_layers`).
+    `network.py`, `layers(architecture, task)`, rows for the report's table (see `archfit.spaces.mnas_layers`), and
+    `graphs(architecture)`, the cells that it draws (see `archfit.spaces.CellGraph`).
     """
 
     @property

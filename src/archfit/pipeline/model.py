@@ -22,8 +22,8 @@ from archfit.catalogue import (
 from archfit.deploy import ARCHITECTURE
 from archfit.errors import InputError, RunError
 from archfit.nn.weights import Mapped, load_into, read_weights
-from archfit.report.record import Layer, layer_table
-from archfit.spaces import KNOWN_SPACES, space_from
+from archfit.report.record import Layer, cell_graphs, layer_table
+from archfit.spaces import KNOWN_SPACES, CellGraph, space_from
 
 IMAGENET = "imagenet"
 
@@ -86,6 +86,10 @@ class Model:
         if self.space is None or self.architecture is None:
             return ()
         return layer_table(self.space, self.architecture, task)
+
+    def cells(self) -> tuple[CellGraph, ...]:
+        """The cells that it is made of, if it is."""
+        return () if self.space is None else cell_graphs(self.space, self.architecture)
 
 
 def read_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -23,7 +23,7 @@ from archfit.deploy import NETWORK
 from archfit.device import Device
 from archfit.pipeline.request import SearchRequest, TrainRequest
 from archfit.report import evidence_sentence, pareto_front
-from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, layer_table
+from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, cell_graphs, layer_table
 from archfit.study.record import FIRST, TrialRecord
 from archfit.study.run_folder import RunFolder
 
@@ -156,6 +156,7 @@ def summarise(
         winner=winner,
         trained=trained,
         layers=layer_table(space, winner.architecture, data.task),
+        cells=cell_graphs(space, winner.architecture),
         test=test,
         parity=parity,
         seconds={

@@ -209,6 +209,7 @@ class TrainRun:
             test=test,
             parity=parity,
             layers=self.model.layers(data.task),
+            cells=self.model.cells(),
             dataset=data.describe(),
             machine=machine_of(device, self.accelerator, request),
             memory_format=memory_format,

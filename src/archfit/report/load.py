@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from archfit.architecture import Architecture
 from archfit.cost import Budget, Cost
 from archfit.errors import ArchfitError, RunError
 from archfit.report.record import Layer, Parity, RunResult, TestResult, TrainedNetwork
+from archfit.spaces import CellGraph
 
 RESULT_FILE = "result.json"
 SCHEMA = 1
@@ -59,11 +60,24 @@ def result_from_json(value: Any) -> RunResult:
             machine=dict(value["machine"]),
             memory_format=str(value["memory_format"]),
             recommendation=str(value["recommendation"]),
+            cells=cells_from_json(value.get("cells", ())),
         )
     except KeyError as error:
         raise RunError(f"the part {error.args[0]!r} is missing; it was written by archfit {writer}") from error
     except (TypeError, ValueError, AttributeError, ArchfitError) as error:
         raise RunError(f"a part is not as it must be ({error}); it was written by archfit {writer}") from error
+
+
+def cells_from_json(value: Sequence[Mapping[str, Any]]) -> tuple[CellGraph, ...]:
+    """Inverse of `asdict` of each."""
+    return tuple(
+        CellGraph(
+            str(cell["name"]),
+            tuple(((first[0], first[1]), (second[0], second[1])) for first, second in cell["nodes"]),
+            tuple(cell["outputs"]),
+        )
+        for cell in value
+    )
 
 
 def test_from_json(value: Mapping[str, Any]) -> TestResult:

@@ -17,6 +17,8 @@ COLOURS = {
     "mbconv6": "#d9763a",
     "pool": "#8a94a3",
     "linear": "#a06cb8",
+    "normal": "#2a9d8f",
+    "reduction": "#d9763a",
 }
 OTHER_COLOUR = "#8a94a3"
 

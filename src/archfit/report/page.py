@@ -44,7 +44,7 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
             embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
         ),
         _chance(result, trials),
-        sections.network(result.layers),
+        sections.network(result.layers, result.cells),
         sections.costs(result),
         sections.networks(result, embedded("curves", training_curves(result.trained))),
         sections.test(

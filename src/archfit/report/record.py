@@ -7,6 +7,7 @@ from typing import Any
 
 from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.cost import Budget, Cost
+from archfit.spaces import CellGraph
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,12 @@ def layer_table(space: SearchSpace, architecture: Architecture | None, task: Tas
     return tuple(Layer(**asdict(row)) for row in rows(architecture, task))
 
 
+def cell_graphs(space: SearchSpace, architecture: Architecture | None) -> tuple[CellGraph, ...]:
+    """The cells that a network is made of; none where its space has no cells."""
+    graphs = getattr(space, "graphs", None)
+    return tuple(graphs(architecture)) if callable(graphs) and architecture is not None else ()
+
+
 @dataclass(frozen=True)
 class RunResult:
     """Everything the summary and the report say; `result.json` is its JSON.
@@ -140,6 +147,7 @@ class RunResult:
         machine: processor, system, versions (python, torch, onnxruntime, archfit), accelerator, runtime, threads.
         memory_format: Chosen by the probe.
         recommendation: One paragraph why this one.
+        cells: That the winner is made of; none in most spaces.
     """
 
     command: str
@@ -158,6 +166,7 @@ class RunResult:
     machine: dict[str, Any]
     memory_format: str
     recommendation: str
+    cells: tuple[CellGraph, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Flat headline fields first (those that programs read), then the parts."""
@@ -180,6 +189,7 @@ class RunResult:
             "winner": self.winner.to_json(),
             "trained": [network.to_json() for network in self.trained],
             "layers": [asdict(layer) for layer in self.layers],
+            "cells": [asdict(cell) for cell in self.cells],
             "dataset": self.dataset,
             "space": self.space,
             "search": self.search,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archfit.cost import Cost
+from archfit.report.cell_picture import cell_svg
 from archfit.report.evidence import search_against_random
 from archfit.report.figures import outside_figure
 from archfit.report.markup import Markup, element, facts, joined, paragraph, plain, readable, section, table, tile
@@ -24,6 +25,7 @@ from archfit.report.wording import (
     parity_sentence,
     percent,
 )
+from archfit.spaces import CellGraph
 from archfit.study.record import TrialRecord
 
 REWARD_FORMULAS = {
@@ -119,7 +121,7 @@ def chance(trials: Sequence[TrialRecord], figure: Markup) -> Markup:
     )
 
 
-def network(layers: Sequence[Layer]) -> Markup:
+def network(layers: Sequence[Layer], cells: Sequence[CellGraph] = ()) -> Markup:
     pictures = [
         element("div", Markup(network_svg(layers, columns=columns)), class_=f"picture {name}")
         for name, columns in (("narrow", 2), ("middle", 4), ("wide", 6))
@@ -131,6 +133,7 @@ def network(layers: Sequence[Layer]) -> Markup:
     return section(
         "network",
         "The network",
+        *_cells(cells),
         paragraph(
             "Layers in reading order. The height of a box grows with the square root of its output channels; "
             "the shape is channels × height × width.",
@@ -142,6 +145,17 @@ def network(layers: Sequence[Layer]) -> Markup:
             table(("layer", "kind", "detail", "output", "parameters", "MAdds"), rows, numbers=(4, 5)),
         ),
     )
+
+
+def _cells(cells: Sequence[CellGraph]) -> list[Markup]:
+    if not cells:
+        return []
+    note = (
+        "It is made of two cells over and over. A node adds up two operations on what came before it; what no other "
+        "node needs is put together to be the cell's output. The reduction cell halves height and width."
+    )
+    pictures = [element("div", Markup(cell_svg(cell)), class_="picture graph") for cell in cells]
+    return [paragraph(note, class_="text note"), *pictures]
 
 
 def costs(result: RunResult) -> Markup:

@@ -17,7 +17,7 @@ from rich.text import Text
 from archfit.errors import RunError
 from archfit.report import sections
 from archfit.report.figures import confusion_matrix, loss_curve, training_curves
-from archfit.report.load import network_from_json, test_from_json
+from archfit.report.load import cells_from_json, network_from_json, test_from_json
 from archfit.report.markup import element, facts, paragraph, plain, section, table, tile
 from archfit.report.page import document, embedded, foot
 from archfit.report.record import Layer, Parity, TestResult, TrainedNetwork
@@ -31,6 +31,7 @@ from archfit.report.wording import (
     parity_sentence,
     percent,
 )
+from archfit.spaces import CellGraph
 from archfit.study.run_folder import write_file
 
 METRICS = "metrics.json"
@@ -57,6 +58,7 @@ class TrainRecord:
         machine: The same.
         memory_format: "channels_last" or "contiguous".
         seconds: Of the training, all sessions.
+        cells: That the network is made of; none in most spaces.
     """
 
     command: str
@@ -74,6 +76,7 @@ class TrainRecord:
     machine: dict[str, Any]
     memory_format: str
     seconds: float
+    cells: tuple[CellGraph, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Flat headline fields first, then the parts."""
@@ -100,6 +103,7 @@ class TrainRecord:
             "parity": asdict(self.parity),
             "network": self.network.to_json(),
             "layers": [asdict(layer) for layer in self.layers],
+            "cells": [asdict(cell) for cell in self.cells],
             "dataset": self.dataset,
             "machine": self.machine,
             "memory_format": self.memory_format,
@@ -129,6 +133,7 @@ def read_training(folder: Path) -> TrainRecord:
             test=test_from_json(value["test"]),
             parity=Parity(**value["parity"]),
             layers=tuple(Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in value["layers"]),
+            cells=cells_from_json(value.get("cells", ())),
         )  # fmt: skip
     except FileNotFoundError:
         raise RunError(f"{path} is not there; finish the training with: archfit resume {folder}") from None
@@ -155,7 +160,7 @@ def training_page(record: TrainRecord) -> str:
         _costs(record),
     ]
     if record.layers:
-        body.append(sections.network(record.layers))
+        body.append(sections.network(record.layers, record.cells))
     body += [sections.data(record.dataset), _method(record), foot(record.archfit_version, record.created)]
     return document(f"archfit: {record.model} on {record.dataset['name']}", body)
 

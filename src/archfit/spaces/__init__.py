@@ -1,6 +1,7 @@
 """Search spaces: what can be built, and how."""
 
 from archfit.spaces.cells import CellSpace
+from archfit.spaces.cells_layers import CellGraph
 from archfit.spaces.known import KNOWN_SPACES, space_at, space_from
 from archfit.spaces.macro import MacroSpace
 from archfit.spaces.mnas import BlockChoices, MnasSpace
@@ -13,6 +14,7 @@ __all__ = [
     "KNOWN_SPACES",
     "MNAS_SKELETON",
     "BlockChoices",
+    "CellGraph",
     "CellSpace",
     "LayerRow",
     "MacroSpace",

@@ -13,7 +13,7 @@ from archfit.errors import InputError, unknown_name
 from archfit.nn.cell_operations import OPERATIONS
 from archfit.nn.cells import CellNetwork, CellSpec, Node
 from archfit.spaces.cells_forms import first_form, loose_ends
-from archfit.spaces.cells_layers import cell_rows
+from archfit.spaces.cells_layers import CellGraph, cell_rows
 from archfit.spaces.cells_pieces import cell_pieces
 from archfit.spaces.cells_source import network_source
 from archfit.spaces.cells_supernet import CellSupernet
@@ -190,6 +190,12 @@ class CellSpace:
     def layers(self, architecture: Architecture, task: Task) -> list[LayerRow]:
         """The network as rows of a table, a cell in each."""
         return cell_rows(self.literals(architecture, task), task)
+
+    def graphs(self, architecture: Architecture) -> list[CellGraph]:
+        """The two cells, for their pictures."""
+        names = ("normal cell", "reduction cell")
+        specs = zip(names, self.specs(architecture), strict=True)
+        return [CellGraph(name, tuple(spec.nodes), tuple(spec.outputs)) for name, spec in specs]
 
     def supernet(self, task: Task) -> CellSupernet:
         """The shared weights of all architectures."""

@@ -1,9 +1,10 @@
-"""A network of cells as a table of its cells, for pictures."""
+"""A network of cells as a table of its cells, and the cells as graphs, for pictures."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,10 +12,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archfit.architecture import Task
 from archfit.cost import count_params
-from archfit.nn.cells import Cell, CellNetwork, CellSpec
+from archfit.nn.cells import Cell, CellNetwork, CellSpec, Node
 from archfit.spaces.mnas_layers import LayerRow
 
 _STEMS = {"small": "3x3", "cells": "3x3, stride 2", "strided": "3x3, stride 2, twice"}
+
+
+@dataclass(frozen=True)
+class CellGraph:
+    """A cell as it is drawn.
+
+    Attributes:
+        name: "normal cell" or "reduction cell".
+        nodes: Of each node two (operation, state); 0 and 1 are the inputs, 2 is the first node.
+        outputs: The states that are concatenated.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
 
 
 def cell_rows(literals: Mapping[str, Any], task: Task) -> list[LayerRow]:
