@@ -41,7 +41,9 @@ from archfit.training import (
 )
 
 Item = TypeVar("Item")
-_TIMED_STEPS = 5
+_TIMED_SECONDS = 6.0
+_TIMED_STEPS = 40
+_FEWEST_STEPS = 5
 _UPDATE_SECONDS = 0.01
 
 
@@ -178,8 +180,11 @@ class SharedSearch:
         batch = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
         validation = next(self._stream(self._data.validation, settings.reward_images, None))
         learning, scoring = [], []
+        end = time.perf_counter() + _TIMED_SECONDS
         for group in batched(paths, settings.paths):
             start = time.perf_counter()
+            if start > end and len(learning) >= _FEWEST_STEPS:
+                break
             self._trainer.step([(path, batch) for path in group], 1.0)
             middle = time.perf_counter()
             self._scored([(path, [validation]) for path in group])
