@@ -179,7 +179,8 @@ class SharedSearch:
         paths = self._paths(_TIMED_STEPS * settings.paths, warm=False)
         batch = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
         validation = next(self._stream(self._data.validation, settings.reward_images, None))
-        learning, scoring = [], []
+        learning: list[float] = []
+        scoring: list[float] = []
         end = time.perf_counter() + _TIMED_SECONDS
         for group in batched(paths, settings.paths):
             start = time.perf_counter()
