@@ -122,6 +122,7 @@ def latency_figure(rows: Sequence[Compared]) -> go.Figure:
             text=[html.escape(row.label) for row in members],
             textposition="top center",
             textfont={"size": 10},
+            cliponaxis=False,
             marker={"size": 9, "color": CURVE_COLOURS[number % len(CURVE_COLOURS)] if several else BLUE},
             customdata=[[row.image_size, count(row.cost.params if row.cost else None)] for row in members],
             hovertemplate="%{text}, %{customdata[0]} pixels<br>%{x:.4~s} MAdds, %{customdata[1]} parameters"
@@ -139,9 +140,10 @@ def comparison_page(comparison: Mapping[str, Any], rows: Sequence[Compared]) -> 
         comparison: Title, classes, runtime, device, threads, archfit, created.
         rows: Its networks.
     """
+    threads = f"{comparison['threads']} thread{'' if comparison['threads'] == 1 else 's'}"
     measured = (
         f"Built with {comparison['classes']} classes and measured on {comparison['device']} by "
-        f"{comparison['runtime']}, {comparison['threads']} thread(s), one image at a time: the median. Published "
+        f"{comparison['runtime']}, {threads}, one image at a time: the median. Published "
         "figures are ImageNet's, as their authors print them, rounded; in brackets, how far the network built here is "
         "from them. Accuracies are theirs, not measured here."
     )
