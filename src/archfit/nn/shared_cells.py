@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -37,10 +38,12 @@ class Slots(nn.Module):
         super().__init__()
         self.inner = inner
         self.states = states
+        self._alone = Lock()
 
     def forward(self, x: Tensor, present: Sequence[int] | None) -> Tensor:
         """On the states that are present, in their order: `(N, channels * present, ...)`."""
-        out: Tensor = functional_call(self.inner, self.weights(present), (x,))
+        with self._alone:  # functional_call puts the weights into the module for the time of the call
+            out: Tensor = functional_call(self.inner, self.weights(present), (x,))
         return out
 
     def weights(self, present: Sequence[int] | None) -> dict[str, Tensor]:

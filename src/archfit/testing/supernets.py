@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -26,10 +27,11 @@ def check_supernet(space: SharedSpace, task: Task, *, samples: int = 8, toleranc
         torch.manual_seed(0)
         supernet = space.supernet(task)
         assert isinstance(supernet, Supernet), f"supernet() gave a {type(supernet).__name__}, not a Supernet"
-        for _ in range(samples):
-            architecture = space.canonical(random_architecture(space, rng), task)
+        drawn = [space.canonical(random_architecture(space, rng), task) for _ in range(samples)]
+        for architecture in drawn:
             _check_path(space, supernet, architecture, task, tolerance)
             _check_pieces(space, architecture, task)
+        _check_threads(supernet, drawn, task)
 
 
 def _check_path(
@@ -59,6 +61,20 @@ def _check_path(
     mine = sum(float(p.grad.double().square().sum()) for p in module.parameters() if p.grad is not None)
     torch.testing.assert_close(theirs, mine, rtol=1e-2, atol=1e-6)
     supernet.zero_grad(set_to_none=True)
+
+
+def _check_threads(supernet: Supernet, architectures: list[Architecture], task: Task) -> None:
+    """Paths run beside each other in a search; none may see another's weights."""
+    images = torch.randn(64, task.channels, task.image_size, task.image_size)
+
+    def logits(architecture: Architecture) -> torch.Tensor:
+        with torch.inference_mode():
+            return supernet(images, architecture)  # type: ignore[no-any-return]
+
+    alone = [logits(architecture) for architecture in architectures]
+    with ThreadPoolExecutor(4, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for expected, found in zip(4 * alone, pool.map(logits, 4 * architectures), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def _check_pieces(space: SharedSpace, architecture: Architecture, task: Task) -> None:
