@@ -18,6 +18,7 @@ from archfit.catalogue import build_named
 from archfit.cost import Budget, parse_bytes, parse_count, parse_latency_ms, parse_seconds
 from archfit.data import BUILTIN
 from archfit.deploy import NETWORK, load_weights
+from archfit.device import LatencyTable
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
 from archfit.pipeline.initial import INIT, resolve_initial
@@ -195,6 +196,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     if request.init is not None:
         request = replace(request, init=_absolute(request.init))
     if request.latency_table is not None:
+        LatencyTable.read(Path(request.latency_table).expanduser())  # refused before anything is measured
         request = replace(request, latency_table=_absolute(request.latency_table))
     if out is not None:
         RunFolder.check_free(out)
