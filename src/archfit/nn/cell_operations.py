@@ -69,8 +69,12 @@ class FactorisedReduction(nn.Module):
         self.norm = nn.BatchNorm2d(filters, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        halves = torch.cat([self.even(x), self.odd(F.pad(x, (-1, 1, -1, 1)))], 1)
-        reduced: Tensor = self.norm(halves)
+        return self.reduced(x, self.even.weight, self.odd.weight)
+
+    def reduced(self, x: Tensor, even: Tensor, odd: Tensor) -> Tensor:
+        """With these filters, `(half of the filters, inputs, 1, 1)` each."""
+        halves = [F.conv2d(x, even, None, 2), F.conv2d(F.pad(x, (-1, 1, -1, 1)), odd, None, 2)]
+        reduced: Tensor = self.norm(torch.cat(halves, 1))
         return reduced
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from archfit.nn.cell_operations import operation
+from archfit.nn.cell_operations import FactorisedReduction, operation
 from archfit.nn.cells import CellSpec, Place, entry, run, states_read
 
 
@@ -29,8 +28,10 @@ class Source(NamedTuple):
 class Slots(nn.Module):
     """A module on the output of a cell, with a slice of its weights for each state that may be a part of that.
 
+    Paths may run at once in several threads: the module itself is not changed.
+
     Args:
-        inner: Takes all of them at once.
+        inner: An entry of a cell or the classifier; takes all of them at once.
         states: What those are; None where the module takes something that is always the same.
     """
 
@@ -38,13 +39,16 @@ class Slots(nn.Module):
         super().__init__()
         self.inner = inner
         self.states = states
-        self._alone = Lock()
 
     def forward(self, x: Tensor, present: Sequence[int] | None) -> Tensor:
         """On the states that are present, in their order: `(N, channels * present, ...)`."""
-        with self._alone:  # functional_call puts the weights into the module for the time of the call
-            out: Tensor = functional_call(self.inner, self.weights(present), (x,))
-        return out
+        weights = self.weights(present)
+        if isinstance(self.inner, nn.Linear):
+            return F.linear(x, weights["weight"], weights["bias"])
+        if isinstance(self.inner, FactorisedReduction):
+            return self.inner.reduced(x, weights["even.weight"], weights["odd.weight"])
+        entered: Tensor = self.inner.get_submodule("1")(F.conv2d(x, weights["0.weight"]))  # 1x1, then batch norm
+        return entered
 
     def weights(self, present: Sequence[int] | None) -> dict[str, Tensor]:
         """The tensors of a module that takes these states alone."""
