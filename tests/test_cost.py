@@ -150,3 +150,9 @@ def test_counting_leaves_the_module_as_it_was(training: bool) -> None:
 
 def test_a_module_without_parameters_costs_nothing() -> None:
     assert count_params(nn.Flatten()) == count_madds(nn.Flatten(), Task(1, 4, 16)) == 0
+
+
+def test_the_worst_ratio_is_that_of_the_bound_passed_furthest():
+    # 300 of 200 parameters is 1.5 times the bound, 10 of 40 multiply-adds a quarter.
+    assert Budget(params=200, madds=40).worst_ratio(Cost(300, 10)) == 1.5
+    assert Budget().worst_ratio(Cost(300, 10)) == 0.0

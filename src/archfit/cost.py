@@ -135,6 +135,10 @@ class Budget:
             name: value / bound for name, (value, bound) in pairs.items() if value is not None and bound is not None
         }
 
+    def worst_ratio(self, cost: Cost) -> float:
+        """The largest of `ratios`; 0 where no bound is set and known."""
+        return max(self.ratios(cost).values(), default=0.0)
+
     def holds(self, cost: Cost) -> bool:
         """Whether every bound is met. Raises `InputError` if a bounded cost was not determined."""
         known = self.ratios(cost)

@@ -95,7 +95,7 @@ class Finals:
         if failed and not trained:
             return f"no trial could be trained; the last reason: {failed[-1].reason}"
         costs = [t.cost for t in trials if t.cost is not None]
-        nearest = min(costs, key=lambda cost: max(self.request.budget.ratios(cost).values(), default=0), default=None)
+        nearest = min(costs, key=self.request.budget.worst_ratio, default=None)
         found = f"; the nearest one has {shown(nearest)}" if nearest else ""
         return (
             f"no network within the budget ({self.request.budget}) was found in {len(trials)} trials{found}; "
@@ -260,7 +260,7 @@ class Finals:
 
     def _holds(self, cost: Cost) -> bool:
         """With a margin that another measurement will not use up."""
-        return max(self.request.budget.ratios(cost).values(), default=0.0) <= _MARGIN
+        return self.request.budget.worst_ratio(cost) <= _MARGIN
 
 
 def shown(cost: Cost) -> str:

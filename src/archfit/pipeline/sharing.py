@@ -198,7 +198,7 @@ class Sharing:
         }
 
     def _within(self, scored: Scored) -> bool:
-        return max(self.request.budget.ratios(scored.cost).values(), default=0.0) <= 1.0
+        return self.request.budget.worst_ratio(scored.cost) <= 1.0
 
     def _on_status(self, status: SharedStatus) -> None:
         self.run.tick("search")

@@ -105,7 +105,7 @@ def _sample(
         cost = measure(space, space.canonical(random_architecture(space, rng), task))
         costs.append(cost)
         fits += all(name in budget.ratios(cost) for name in budget.names()) and budget.holds(cost)
-        worst.append(max(budget.ratios(cost).values(), default=0.0))
+        worst.append(budget.worst_ratio(cost))
         on_sample(label, count, fits)
         if settled(fits, count) or (budget.names() and far_off(worst)):
             break
