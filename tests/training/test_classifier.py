@@ -2,15 +2,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from archfit.data import Batches, MemorySplit
-from archfit.training import Recipe
-from archfit.training.classifier import Classifier, MovingAverage, cosine_with_warmup, make_optimiser, one_cycle
+from archfit.data import Batches, ImageData, MemorySplit
+from archfit.nn.cells import CellNetwork
+from archfit.training import Recipe, fit
+from archfit.training.classifier import (
+    Classifier,
+    MovingAverage,
+    cosine_with_warmup,
+    make_optimiser,
+    one_cycle,
+    rate_at,
+)
 from archfit.training.metrics import top1
 
 
@@ -115,6 +124,22 @@ def test_one_cycle_by_hand() -> None:
     assert rates[8] == pytest.approx(1e-4)
 
 
+def test_a_cosine_that_restarts_by_hand() -> None:
+    # 14 steps in periods of 2, 4 and 8; half of the first is the warm-up.
+    recipe = Recipe(1, warmup=0.5, restarts=2)
+    rates = [rate_at(recipe, step, 14) for step in range(15)]
+    assert rates[:2] == pytest.approx([0.5, 1.0])
+    assert rates[2:6] == pytest.approx([1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
+    assert rates[6] == 1.0
+    assert rates[6 + 4] == pytest.approx(0.5)
+    assert rates[14] == pytest.approx(0.0)
+
+
+def test_without_restarts_the_schedule_is_the_plain_one() -> None:
+    recipe = Recipe(1, warmup=0.25)
+    assert [rate_at(recipe, step, 12) for step in range(13)] == [cosine_with_warmup(s, 12, 0.25) for s in range(13)]
+
+
 def test_lower_rates_for_earlier_layers() -> None:
     network = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(4)), nn.Flatten(), nn.Linear(4, 2))
     optimiser = make_optimiser(network, Recipe(1, optimiser="adamw", learning_rate=0.8, layer_decay=0.5))
@@ -139,3 +164,72 @@ def test_mixed_batches(make: Callable[..., Classifier], kind: str) -> None:
 
 def test_no_mixing_unless_asked(make: Callable[..., Classifier]) -> None:
     assert make(Recipe(1))._mix is None
+
+
+@pytest.fixture
+def cells() -> CellNetwork:
+    node = (("conv3x3", 0), ("identity", 1))
+    return CellNetwork(
+        channels=1,
+        classes=2,
+        stem="small",
+        stem_filters=4,
+        filters=4,
+        cells=3,
+        normal=[node],
+        normal_outputs=[2],
+        reduction=[node],
+        reduction_outputs=[2],
+    )
+
+
+def _of_cells(network: CellNetwork, recipe: Recipe) -> Classifier:
+    split = MemorySplit(torch.randint(0, 255, (32, 1, 8, 8), dtype=torch.uint8), torch.arange(32) % 2)
+    batches = Batches(split, (0.5,), (0.5,), 8)
+    return Classifier(network, recipe, steps=16, batches=batches, classes=2, metric=top1)
+
+
+def test_the_auxiliary_loss_is_added(cells: CellNetwork) -> None:
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8) % 2
+    losses = [
+        _of_cells(cells, Recipe(1, auxiliary=weight)).training_step((images, labels), 0).item()
+        for weight in (0.0, 1.0, 2.0)
+    ]
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[0] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-4)
+
+
+def test_the_auxiliary_head_learns_at_the_full_rate(cells: CellNetwork) -> None:
+    module = _of_cells(cells, Recipe(1, optimiser="muon", auxiliary=0.4, layer_decay=0.5, learning_rate=0.2))
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    rates = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
+    assert module.auxiliary is not None
+    assert rates[id(module.auxiliary.classifier.weight)] == 0.2
+    assert set(rates) == {id(p) for p in module.parameters()}
+
+
+def test_dropped_paths_grow_over_the_training(cells: CellNetwork, tmp_path: Path) -> None:
+    split = MemorySplit(torch.randint(0, 255, (32, 1, 8, 8), dtype=torch.uint8), torch.arange(32) % 2)
+    data = ImageData("toy", ("a", "b"), 1, 8, split, split, None, (0.5,), (0.5,), flip=False)
+    seen = []
+    forward = cells.cells[0].forward
+
+    def watched(*args: torch.Tensor, drop_path: float) -> torch.Tensor:
+        if cells.training:
+            seen.append(drop_path)
+        return forward(*args, drop_path=drop_path)
+
+    cells.cells[0].forward = watched  # type: ignore[method-assign]
+    recipe = Recipe(2, batch_size=8, drop_path=0.6, auxiliary=0.4)
+    # The best epoch is read back, from a checkpoint that holds the head's weights too.
+    fit(cells, data, recipe, seed=0, checkpoints=tmp_path, keep_best=True)
+    # The first of three cells has a third of it; eight steps in all.
+    assert seen == pytest.approx([0.2 * step / 8 for step in range(1, 9)])
+    assert cells.drop_path == 0.0
+
+
+def test_other_networks_have_no_auxiliary_head(make: Callable[..., Classifier]) -> None:
+    module = make(Recipe(1, auxiliary=0.4, drop_path=0.5))
+    assert module.auxiliary is None
+    images, labels = torch.randn(8, 1, 4, 4), torch.arange(8) % 2
+    assert torch.isfinite(module.training_step((images, labels), 0))

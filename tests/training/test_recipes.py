@@ -36,12 +36,31 @@ def test_batch_size_is_positive() -> None:
         ("label_smoothing", 1.5, "label_smoothing is 1.5; it must be from 0 to 0.99"),
         ("layer_decay", 2.0, "layer_decay is 2.0; it must be from"),
         ("unfreeze", 1.0, "unfreeze is 1.0; it must be from 0 to 0.9"),
+        ("restarts", 1.5, "restarts is 1.5; it must be a whole number"),
+        ("restarts", 11, "restarts is 11; it must be from 0 to 10"),
+        ("drop_path", 1.0, "drop_path is 1.0; it must be from 0 to 0.9"),
+        ("auxiliary", -0.4, "auxiliary is -0.4; it must be from 0"),
         ("mixup", -1.0, "mixup is -1.0; it must be from 0"),
     ],
 )
 def test_fields_are_checked(field: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(Recipe(1), **{field: value})  # type: ignore[arg-type]
+
+
+def test_only_a_cosine_restarts() -> None:
+    with pytest.raises(InputError, match="restarts is 2, the schedule one-cycle; only a cosine restarts"):
+        Recipe(1, schedule="one-cycle", restarts=2)
+
+
+@pytest.mark.parametrize(("epochs", "restarts"), [(5, 0), (29, 0), (30, 1), (69, 1), (70, 2), (310, 4), (630, 5)])
+def test_cells_are_trained_as_by_enas(epochs: int, restarts: int) -> None:
+    recipe = final_recipe(_data(64), epochs, cells=True)
+    assert (recipe.restarts, recipe.auxiliary) == (restarts, 0.4)
+    assert 0 < recipe.drop_path <= 0.4
+    assert (recipe.drop_path == 0.4) == (epochs >= 600)
+    plain = final_recipe(_data(64), epochs)
+    assert (plain.restarts, plain.auxiliary, plain.drop_path) == (0, 0.0, 0.0)
 
 
 def test_transfer_spares_the_pretrained_layers() -> None:

@@ -60,6 +60,15 @@ def train(
         float | None,
         typer.Option(help="Share of the training over which layers open from the classifier down.", show_default=False),
     ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="Times the cosine begins anew, each period twice as long.", show_default=False)
+    ] = None,
+    drop_path: Annotated[
+        float | None, typer.Option(help="Networks of cells: share of paths left out at the end.", show_default=False)
+    ] = None,
+    auxiliary: Annotated[
+        float | None, typer.Option(help="Networks of cells: weight of the auxiliary head's loss.", show_default=False)
+    ] = None,
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy: keeps the best epoch.")] = "accuracy",
     runtime: Annotated[str, typer.Option(help="What times the network: onnxruntime or torch.")] = "onnxruntime",
     threads: Threads = 1,
@@ -90,6 +99,9 @@ def train(
         "ema_decay": ema_decay,
         "layer_decay": layer_decay,
         "unfreeze": unfreeze,
+        "restarts": restarts,
+        "drop_path": drop_path,
+        "auxiliary": auxiliary,
     }
     with LiveWatch() as watch:
         run_guarded(

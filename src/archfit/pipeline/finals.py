@@ -22,7 +22,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.spaces import MnasSpace, WarmMnasSpace
+from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full, training_rates
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
@@ -149,7 +149,12 @@ class Finals:
         self.watch.step(f"training {len(networks)} {title} for {epochs} epochs")
         trained, failures = train_in_full(
             networks,
-            final_recipe(self.data, epochs, pretrained=self.request.init is not None),
+            final_recipe(
+                self.data,
+                epochs,
+                pretrained=self.request.init is not None,
+                cells=isinstance(self.space, CellSpace),
+            ),
             self.pool,
             seed=self.request.seed,
             accelerator=self.accelerator,

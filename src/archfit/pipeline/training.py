@@ -19,6 +19,7 @@ from archfit.cost import count_params
 from archfit.data import Augmentation, ImageData
 from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
 from archfit.device import LocalDevice, measure_deployed
+from archfit.nn.cells import CellNetwork
 from archfit.pipeline.model import Model, resolve_model
 from archfit.pipeline.outcome import machine_of
 from archfit.pipeline.plan import normalised
@@ -61,10 +62,12 @@ class TrainResult:
         return copy.deepcopy(self._network).eval()
 
 
-def recipe_for(request: TrainRequest, data: ImageData) -> Recipe:
-    """archfit's recipe for the data, with what was asked for in its place."""
-    make = final_recipe if request.weights is None else transfer_recipe
-    recipe = make(data, request.epochs)
+def recipe_for(request: TrainRequest, data: ImageData, *, cells: bool = False) -> Recipe:
+    """archfit's recipe for the data, and for a network of `cells`, with what was asked for in its place."""
+    if request.weights is not None:
+        recipe = transfer_recipe(data, request.epochs)
+    else:
+        recipe = final_recipe(data, request.epochs, cells=cells)
     given = dict(request.recipe or {})
     augmentation = recipe.augmentation or Augmentation()
     varied = {name: given.pop(name) for name in AUGMENTATIONS if name in given}
@@ -124,7 +127,7 @@ class TrainRun:
         for note in self.data.notes:
             watch.note(note)
         watch.note(f"{self.model.name}: {self.weights}, {count_params(self.network):,} parameters")
-        recipe = recipe_for(request, self.data)
+        recipe = recipe_for(request, self.data, cells=isinstance(self.network, CellNetwork))
         memory_format = self._memory_format(recipe)
         start = time.monotonic()
 

@@ -34,10 +34,10 @@ from archfit.study.shared_state import Round, SharedState, SharedStatus, read_st
 from archfit.study.supernet_trainer import Batch, SupernetTrainer
 from archfit.training import (
     MEMORY_FORMATS,
-    SCHEDULES,
     DivergedError,
     check_accelerator,
     get_metric,
+    rate_at,
 )
 
 Item = TypeVar("Item")
@@ -203,7 +203,7 @@ class SharedSearch:
         losses: list[float] = []
         batches = self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation)
         for position, group in enumerate(batched(zip(paths, batches, strict=False), settings.paths)):
-            factor = SCHEDULES[settings.recipe.schedule](first + position, self.steps, settings.recipe.warmup)
+            factor = rate_at(settings.recipe, first + position, self.steps)
             losses.append(self._trainer.step(group, factor))
             if not math.isfinite(losses[-1]):
                 raise DivergedError(

@@ -1,7 +1,7 @@
 """Training: recipes, the Lightning module, metrics."""
 
 from archfit.training.accelerators import available_cores, check_accelerator, check_devices
-from archfit.training.classifier import SCHEDULES, DivergedError, make_optimiser
+from archfit.training.classifier import DivergedError, make_optimiser, rate_at
 from archfit.training.fit import (
     MEMORY_FORMATS,
     Progress,
@@ -27,7 +27,6 @@ from archfit.training.together import Group
 __all__ = [
     "MEMORY_FORMATS",
     "METRICS",
-    "SCHEDULES",
     "DivergedError",
     "Group",
     "Metric",
@@ -50,6 +49,7 @@ __all__ = [
     "predict_logits",
     "probe_memory_format",
     "proxy_recipe",
+    "rate_at",
     "score",
     "supernet_recipe",
     "top_k",

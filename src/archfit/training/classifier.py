@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from torchvision.transforms import v2
 
 from archfit.data import Batches
 from archfit.errors import ArchfitError
+from archfit.nn.cells import AuxiliaryHead, CellNetwork
 from archfit.training.depth import rate_factors
 from archfit.training.metrics import Metric, confusion_matrix
 from archfit.training.muon import Muon, orthogonal_weights
@@ -52,6 +54,7 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
+        self.auxiliary = _auxiliary_head(network, recipe, seed)
         self._seed = seed
         self._mix = _mixing(recipe, classes)
         self.curve: list[tuple[int, float, float]] = []
@@ -81,11 +84,23 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch if self._mix is None else self._mix(*batch)
-        loss = functional.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
+        if isinstance(self.network, CellNetwork):
+            self.network.drop_path = self._recipe.drop_path * min(1.0, (self.global_step + 1) / self._steps)
+        if self.auxiliary is not None:
+            assert isinstance(self.network, CellNetwork)
+            logits, from_the_middle = self.network.with_auxiliary(images, self.auxiliary)
+        else:
+            logits, from_the_middle = self.network(images), None
+        loss = self._loss(logits, labels)
         self._losses.append(loss.detach())
         if len(self._losses) % 20 == 0:
             self._check_losses()
-        return loss
+        if from_the_middle is None:
+            return loss
+        return loss + self._recipe.auxiliary * self._loss(from_the_middle, labels)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
 
     def on_train_epoch_start(self) -> None:
         self._losses.clear()
@@ -94,6 +109,10 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._check_losses()
+
+    def on_train_end(self) -> None:
+        if isinstance(self.network, CellNetwork):
+            self.network.drop_path = 0.0
 
     def mean_loss(self) -> float:
         """Of the training batches of this epoch so far."""
@@ -130,10 +149,9 @@ class Classifier(pl.LightningModule):
         self.curve = [(int(epoch), float(loss), float(accuracy)) for epoch, loss, accuracy in checkpoint["curve"]]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimiser = make_optimiser(self.network, self._recipe)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: SCHEDULES[self._recipe.schedule](step, self._steps, self._recipe.warmup)
-        )
+        recipe = self._recipe
+        optimiser = make_optimiser(self.network, recipe, beside=self.auxiliary)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(recipe, step, self._steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -147,15 +165,33 @@ def _mixing(recipe: Recipe, classes: int) -> Callable[..., Any] | None:
     return v2.RandomChoice(kinds) if kinds else None
 
 
-def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all weights of `network`; biases and batch norms do not decay."""
+def _auxiliary_head(network: nn.Module, recipe: Recipe, seed: int) -> AuxiliaryHead | None:
+    if not recipe.auxiliary or not isinstance(network, CellNetwork):
+        return None
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return network.auxiliary()
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe, *, beside: nn.Module | None = None) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all weights of `network`; biases and batch norms do not decay.
+
+    Args:
+        network: Its earlier layers have lower rates where the recipe says so.
+        recipe: Names the optimiser and its rates.
+        beside: Trained with it, at the full rate.
+    """
     rate, decay = recipe.learning_rate, recipe.weight_decay
-    filters = list(orthogonal_weights(network)) if recipe.optimiser == "muon" else []
+    modules = [network] if beside is None else [network, beside]
+    filters = [weight for one in modules for weight in orthogonal_weights(one)] if recipe.optimiser == "muon" else []
     orthogonal = {id(weight) for weight in filters}
-    factors = rate_factors(network, recipe.layer_decay)
+    factors = dict.fromkeys((id(p) for one in modules for p in one.parameters()), 1.0)
+    factors |= rate_factors(network, recipe.layer_decay)
     groups: list[dict[str, Any]] = []
     for factor in sorted(set(factors.values()), reverse=True):
-        others = [p for p in network.parameters() if id(p) not in orthogonal and factors[id(p)] == factor]
+        others = [
+            p for one in modules for p in one.parameters() if id(p) not in orthogonal and factors[id(p)] == factor
+        ]
         groups += [
             {"params": [p for p in others if p.ndim > 1], "lr": rate * factor, "weight_decay": decay},
             {"params": [p for p in others if p.ndim <= 1], "lr": rate * factor, "weight_decay": 0.0},
@@ -169,6 +205,19 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups)
     return torch.optim.SGD(groups, momentum=0.9, nesterov=True, foreach=True)
+
+
+def rate_at(recipe: Recipe, step: int, steps: int) -> float:
+    """Factor of the peak learning rate at `step` of `steps`, by the recipe's schedule.
+
+    With restarts it follows the schedule once per period, each twice as long as the one before, the first with the
+    warm-up.
+    """
+    first = steps / (2 ** (recipe.restarts + 1) - 1)
+    starts = [round(first * (2**period - 1)) for period in range(recipe.restarts + 2)]
+    period = min(bisect_right(starts, step) - 1, recipe.restarts)
+    start, end = starts[period : period + 2]
+    return SCHEDULES[recipe.schedule](step - start, end - start, 0.0 if period else recipe.warmup)
 
 
 def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:

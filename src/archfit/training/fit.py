@@ -198,7 +198,8 @@ def fit(
     network.to("cpu").eval()
     if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        network.load_state_dict({name.removeprefix("network."): value for name, value in kept.items()})
+        own = {name: value for name, value in kept.items() if name.startswith("network.")}
+        network.load_state_dict({name.removeprefix("network."): value for name, value in own.items()})
     return Training(tuple(module.curve), images=seen, seconds=time.monotonic() - start)
 
 

@@ -25,7 +25,7 @@ class Recipe:
         filter_learning_rate: The same of the filters that "muon" makes orthogonal.
         weight_decay: On convolution and linear weights alone, not on biases and batch norms; not on muon's filters.
         filter_weight_decay: Of those; they shrink by this times their rate at every step.
-        warmup: Share of the steps.
+        warmup: Share of the steps; with restarts, of those before the first.
         label_smoothing: In [0, 1).
         ema_decay: Of the moving average of weights that is validated and kept; None keeps the last weights.
         augmentation: Of training batches; None leaves them as they are.
@@ -37,6 +37,12 @@ class Recipe:
             layers. The classifier has the full rate.
         unfreeze: Share of the steps over which the network opens from the classifier down, a quarter at a time; 0
             trains all from the start.
+        restarts: Times that the cosine begins anew at the peak, each period twice as long as the one before (SGDR,
+            arXiv:1608.03983).
+        drop_path: Share of an image's operations that a network of cells leaves out in its last cell at the end of the
+            training; it grows from 0 with depth and time (NASNet, arXiv:1707.07012). Other networks take no notice.
+        auxiliary: Weight of the loss of a second classifier after a network of cells' second reduction, which is left
+            behind after the training; 0 for none. Other networks take no notice.
     """
 
     epochs: float
@@ -56,6 +62,9 @@ class Recipe:
     cutmix: float = 0.0
     layer_decay: float = 1.0
     unfreeze: float = 0.0
+    restarts: int = 0
+    drop_path: float = 0.0
+    auxiliary: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < float("inf"):
@@ -77,9 +86,16 @@ class Recipe:
             ("cutmix", 0.0, math.inf),
             ("layer_decay", 1e-6, 1.0),
             ("unfreeze", 0.0, 0.9),
+            ("restarts", 0, 10),
+            ("drop_path", 0.0, 0.9),
+            ("auxiliary", 0.0, math.inf),
         ):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")
+        if self.restarts != int(self.restarts):
+            raise InputError(f"restarts is {self.restarts}; it must be a whole number")
+        if self.restarts and self.schedule != "cosine":
+            raise InputError(f"restarts is {self.restarts}, the schedule {self.schedule}; only a cosine restarts")
 
     def images(self, training_images: int) -> int:
         """Images that a training on a split of that size sees in all."""
@@ -127,21 +143,35 @@ def proxy_recipe(data: ImageData, epochs: float, *, pretrained: bool = False) ->
     return _from_scratch(data, epochs, warmup=0.3)
 
 
-def final_recipe(data: ImageData, epochs: float, *, pretrained: bool = False) -> Recipe:
+def final_recipe(data: ImageData, epochs: float, *, pretrained: bool = False, cells: bool = False) -> Recipe:
     """The full training: cosine schedule, label smoothing and an exponential moving average of the weights.
 
     Args:
         data: Trained on.
         epochs: Passes over it.
         pretrained: The network begins with inherited weights, not all of which fit.
+        cells: It is made of cells.
     """
     if pretrained:
         return _inherited(data, epochs)
     recipe = _from_scratch(data, epochs, warmup=0.2 if epochs >= 8 else 0.3)
-    return replace(
+    recipe = replace(
         recipe,
         label_smoothing=0.1 if epochs >= 12 else 0.0,
         ema_decay=_ema_decay(data, epochs, recipe.batch_size),
+    )
+    return _of_cells(recipe) if cells else recipe
+
+
+def _of_cells(recipe: Recipe) -> Recipe:
+    """What ENAS adds in the final training of its cells, by how long that is: in 630 epochs the cosine restarts five
+    times, the first period is 10 epochs, and 40 % of the paths are dropped in the end.
+    """
+    return replace(
+        recipe,
+        restarts=max(0, int(math.log2(recipe.epochs / 10 + 1)) - 1),
+        drop_path=0.4 * min(1.0, recipe.epochs / 600),
+        auxiliary=0.4,
     )
 
 
