@@ -56,7 +56,6 @@ def test_a_budget_names_its_bounds() -> None:
     budget = Budget(latency_ms=0.3, memory_bytes=8_500_000, params=4_383_312, madds=1500)
     assert budget.names() == ("latency", "memory", "params", "madds")
     assert str(budget) == "latency 0.3 ms, memory 8.5 MB, 4.38M params, 1.5k MAdds"
-    assert budget.without_latency().names() == ("memory", "params", "madds")
     assert (str(Budget()), Budget().names(), Budget().to_json()) == ("none", (), {})
     assert Budget(**budget.to_json()) == budget
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from archfit.errors import InputError
@@ -158,9 +158,6 @@ class Budget:
 
     def to_json(self) -> dict[str, Any]:
         return {name: bound for name, bound in asdict(self).items() if bound is not None}
-
-    def without_latency(self) -> Budget:
-        return replace(self, latency_ms=None)
 
     def __str__(self) -> str:
         parts = []

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from archfit.data import Augmentation, cutout, default_augmentation, load_data, random_crop, random_flip
+from archfit.data import Augmentation, cutout, random_crop, random_flip
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -75,10 +73,3 @@ def test_the_generator_decides() -> None:
     first, again, other = (augmentation.apply(images, _generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-
-
-def test_defaults_follow_the_data() -> None:
-    digits = load_data("digits")
-    assert default_augmentation(digits) == Augmentation(1, flip=False, cutout=0)
-    larger = replace(digits, image_size=32, flip=True)
-    assert default_augmentation(larger, cutout=True) == Augmentation(4, flip=True, cutout=8)

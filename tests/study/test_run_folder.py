@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -154,12 +156,16 @@ def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk(tmp_path: Path) -> None:
-    import os
-
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"old": 1})
-    (tmp_path / f".value.json.{os.getpid()}").symlink_to("/dev/full")
+
+    def on_a_full_disk(**_: object) -> tuple[int, str]:
+        part = tmp_path / "part"
+        part.symlink_to("/dev/full")
+        return os.open(part, os.O_WRONLY), str(part)
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
     with pytest.raises(RunError, match=r"value\.json cannot be written \(No space left on device\); free some space"):
         write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}

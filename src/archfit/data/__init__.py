@@ -1,6 +1,6 @@
 """Datasets in, splits, and batches ready for a network."""
 
-from archfit.data.augment import Augmentation, cutout, default_augmentation, random_crop, random_flip
+from archfit.data.augment import Augmentation, cutout, random_crop, random_flip
 from archfit.data.batches import Batches, evaluation_batches
 from archfit.data.builtin import BUILTIN, data_folder
 from archfit.data.dataset import ImageData, MemorySplit, Split, channel_statistics
@@ -21,7 +21,6 @@ __all__ = [
     "channel_statistics",
     "cutout",
     "data_folder",
-    "default_augmentation",
     "evaluation_batches",
     "load_arrays",
     "load_data",

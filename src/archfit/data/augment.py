@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archfit.data.dataset import ImageData
-
 
 def _pad(images: Tensor, padding: int, mode: Literal["zero", "reflect"]) -> Tensor:
     if mode == "zero":
@@ -82,14 +80,3 @@ class Augmentation:
         if self.cutout:
             images = cutout(images, self.cutout, generator)
         return images
-
-
-def default_augmentation(data: ImageData, *, cutout: bool = False) -> Augmentation:
-    """Crops with an eighth of the size as padding (4 pixels at 32) and mirroring where the label survives it.
-
-    Args:
-        data: To be trained on.
-        cutout: Also hide a square of a quarter of the image's side: worth it for long training, not for proxies.
-    """
-    size = data.image_size
-    return Augmentation(max(1, round(size / 8)), data.flip, round(size / 4) if cutout else 0)

@@ -6,13 +6,13 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from archfit._files import write_whole
 from archfit.cost import Cost
 
 COST_FORMAT = 1
@@ -79,14 +79,7 @@ class CostCache:
     def _write(self, path: Path, value: Any) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(value, file)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_whole(path, json.dumps(value).encode())
         except OSError as error:
             self._warn("write", error)
 

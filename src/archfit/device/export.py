@@ -7,8 +7,6 @@ import copy
 import io
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -19,6 +17,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from archfit._files import write_whole
 from archfit.architecture import Task
 from archfit.errors import DeviceError
 
@@ -169,16 +168,7 @@ def _drop_traces(model: onnx.ModelProto) -> None:
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            # mkstemp's mode is for secrets; a model is to be read like any file its owner writes.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
     except OSError as error:
         raise DeviceError(
             f"cannot write {path}: {error.strerror}; free some space or choose a folder that can be written"

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from archfit._files import write_whole
 from archfit.errors import RunError
 
 SCHEMA = 1
@@ -173,15 +174,9 @@ def write_file(path: Path, content: bytes, again: str | None = None) -> None:
     Raises:
         RunError: The disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise not_written(path, error, again) from None
 
 
