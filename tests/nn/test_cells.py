@@ -28,7 +28,10 @@ SMALL = {
 
 
 def plainly(cell: Cell, before: Tensor, last: Tensor) -> Tensor:
-    """The cell as NASNet writes it: a ReLU of its own before every convolution, nothing in place."""
+    """The cell as NASNet writes it: a ReLU of its own before every convolution, nothing in place.
+
+    But for the one before what reads the cell's output, which is the cell's here.
+    """
     assert cell.before is not None
     assert cell.last is not None
     states = [cell.before(F.relu(before)), cell.last(F.relu(last))]
@@ -39,14 +42,16 @@ def plainly(cell: Cell, before: Tensor, last: Tensor) -> Tensor:
             plain = name in ("avg3", "max3") or (name == "identity" and not (cell.place.reduces and state < 2))
             terms.append(next(operations)(states[state] if plain else F.relu(states[state])))
         states.append(terms[0] + terms[1])
-    return torch.cat([states[state] for state in cell.spec.outputs], 1)
+    joined = torch.cat([states[state] for state in cell.spec.outputs], 1)
+    return F.relu(joined) if cell.place.active else joined
 
 
 @pytest.mark.parametrize("outputs", [(3,), (2, 3), (1, 2, 3)])
 @pytest.mark.parametrize("nodes", [CHAIN, NORMAL, REDUCTION])
-def test_a_cell_is_what_the_paper_says(nodes: tuple, outputs: tuple[int, ...]) -> None:  # type: ignore[type-arg]
+@pytest.mark.parametrize("active", [False, True])
+def test_a_cell_is_what_the_paper_says(nodes: tuple, outputs: tuple[int, ...], active: bool) -> None:  # type: ignore[type-arg]
     torch.manual_seed(0)
-    cell = Cell(CellSpec(nodes, outputs), Place(False, 4, True, False), before=3, last=5, eps=1e-5)
+    cell = Cell(CellSpec(nodes, outputs), Place(False, 4, shrink=True, active=active), before=3, last=5, eps=1e-5)
     before, last = torch.randn(2, 3, 8, 8), torch.randn(2, 5, 4, 4)
     expected = plainly(copy.deepcopy(cell), before, last)
     found = cell(F.relu(before), F.relu(last))
@@ -55,7 +60,7 @@ def test_a_cell_is_what_the_paper_says(nodes: tuple, outputs: tuple[int, ...]) -
 
 def test_gradients_survive_what_is_done_in_place() -> None:
     torch.manual_seed(0)
-    ours = Cell(CellSpec(NORMAL, (2, 3)), Place(False, 4, False, False), before=3, last=5, eps=1e-5)
+    ours = Cell(CellSpec(NORMAL, (2, 3)), Place(False, 4), before=3, last=5, eps=1e-5)
     theirs = copy.deepcopy(ours)
     before, last = torch.randn(2, 3, 6, 6).relu(), torch.randn(2, 5, 6, 6).relu()
     ours(before, last).sin().sum().backward()
@@ -66,25 +71,25 @@ def test_gradients_survive_what_is_done_in_place() -> None:
 
 def test_an_input_that_nothing_reads_is_left_out() -> None:
     only_last = ((("sep3", 1), ("avg3", 1)),)
-    cell = Cell(CellSpec(only_last, (2,)), Place(False, 4, False, False), before=3, last=5, eps=1e-5)
+    cell = Cell(CellSpec(only_last, (2,)), Place(False, 4), before=3, last=5, eps=1e-5)
     assert cell.before is None
     # 1x1 from 5: 20 + 8; sep3: 2 * (36 + 16 + 8)
     assert count_params(cell) == 28 + 120
-    with_it = Cell(CellSpec(only_last, (0, 2)), Place(False, 4, False, False), before=3, last=5, eps=1e-5)
+    with_it = Cell(CellSpec(only_last, (0, 2)), Place(False, 4), before=3, last=5, eps=1e-5)
     assert count_params(with_it) == 28 + 120 + 12 + 8
 
 
 def test_reductions_stand_at_a_third_and_two_thirds() -> None:
     # ENAS's and DARTS's networks on CIFAR-10: 15 and 18 normal cells, reductions between equal thirds of them.
     for cells, reductions in ((17, [5, 11]), (20, [6, 13]), (3, [1, 2])):
-        plan = places("small", 36, cells)
+        plan = places("small", 36, cells, last_relu=True)
         assert [number for number, place in enumerate(plan) if place.reduces] == reductions
         assert [place.filters for place in plan].count(144) == cells - reductions[1]
         assert [number for number, place in enumerate(plan) if place.shrink] == [
             at + 1 for at in reductions if at + 1 < cells
         ]
     # NASNet-A mobile: 12 normal cells, two reductions, two more in the stem at 44 / 4 and 44 / 2 filters.
-    plan = places("cells", 44, 14)
+    plan = places("cells", 44, 14, last_relu=True)
     assert [(place.filters, place.reduces) for place in plan[:3]] == [(11, True), (22, True), (44, False)]
     assert [number for number, place in enumerate(plan) if place.reduces] == [0, 1, 6, 11]
     assert [place.bare for place in plan] == [True] + [False] * 15

@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 OPERATIONS = ("identity", "sep3", "sep5", "sep7", "avg3", "max3", "dil3", "dil5", "conv1", "conv3", "conv1x7")
 POOLS = ("avg3", "max3")
-
-
-def operation(name: str, inputs: int, filters: int, stride: int, eps: float) -> nn.Module:
-    """`(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`.
-
-    Args:
-        name: "sep" are separable convolutions twice over, "dil" separable ones once with dilation 2, "avg3" and
-            "max3" pools, "conv" plain convolutions; "identity" with a stride is a factorised reduction.
-        inputs: Channels.
-        filters: Output channels.
-        stride: 1 or 2.
-        eps: Added to the variance by batch norms.
-    """
-    if name == "identity":
-        if stride == 2:
-            return FactorisedReduction(inputs, filters, eps)
-        return nn.Identity() if inputs == filters else convolution(inputs, filters, 1, 1, eps)
-    if name in POOLS:
-        return Pool(name, inputs, filters, stride, eps)
-    if name == "conv1x7":
-        return factorised(inputs, filters, stride, eps)
-    kind, kernel = name[:-1], int(name[-1])
-    if kind == "conv":
-        return convolution(inputs, filters, kernel, stride, eps)
-    if kind == "dil":
-        return separable(inputs, filters, kernel, stride, eps, dilation=2, times=1)
-    return separable(inputs, filters, kernel, stride, eps)
-
-
-def reads_plain(module: nn.Module) -> bool:
-    """Whether an operation takes its input as it is; those with weights take it after a ReLU, which they leave out."""
-    return isinstance(module, nn.Identity | Pool)
 
 
 class Pool(nn.Module):
@@ -72,7 +42,7 @@ class FactorisedReduction(nn.Module):
         return self.reduced(x, self.even.weight, self.odd.weight)
 
     def reduced(self, x: Tensor, even: Tensor, odd: Tensor) -> Tensor:
-        """With these filters, `(half of the filters, inputs, 1, 1)` each."""
+        """With these filters, `(filters / 2, inputs, 1, 1)`."""
         halves = [F.conv2d(x, even, None, 2), F.conv2d(F.pad(x, (-1, 1, -1, 1)), odd, None, 2)]
         reduced: Tensor = self.norm(torch.cat(halves, 1))
         return reduced
@@ -85,19 +55,22 @@ def convolution(inputs: int, filters: int, kernel: int, stride: int, eps: float)
     )
 
 
-def separable(
-    inputs: int, filters: int, kernel: int, stride: int, eps: float, *, dilation: int = 1, times: int = 2
-) -> nn.Sequential:
+class Separable(nn.Sequential):
     """Depthwise, 1x1 convolution and batch norm, `times` over with ReLUs between; the first has the stride."""
-    modules: list[nn.Module] = []
-    for number in range(times):
-        modules += [nn.ReLU(inplace=True)] if number else []
-        modules += [
-            nn.Conv2d(inputs, inputs, kernel, stride, dilation * (kernel // 2), dilation, groups=inputs, bias=False),
-            *convolution(inputs, filters, 1, 1, eps),
-        ]
-        inputs, stride = filters, 1
-    return nn.Sequential(*modules)
+
+    def __init__(
+        self, inputs: int, filters: int, kernel: int, stride: int, eps: float, *, dilation: int = 1, times: int = 2
+    ) -> None:
+        modules: list[nn.Module] = []
+        for number in range(times):
+            modules += [nn.ReLU(inplace=True)] if number else []
+            padding = dilation * (kernel // 2)
+            modules += [
+                nn.Conv2d(inputs, inputs, kernel, stride, padding, dilation, groups=inputs, bias=False),
+                *convolution(inputs, filters, 1, 1, eps),
+            ]
+            inputs, stride = filters, 1
+        super().__init__(*modules)
 
 
 def factorised(inputs: int, filters: int, stride: int, eps: float) -> nn.Sequential:
@@ -114,3 +87,45 @@ def factorised(inputs: int, filters: int, stride: int, eps: float) -> nn.Sequent
         nn.ReLU(inplace=True),
         *convolution(narrow, filters, 1, 1, eps),
     )
+
+
+class Kit(NamedTuple):
+    """The modules that operations are made of, for variants that compute the same."""
+
+    separable: type[Separable] = Separable
+    pool: type[Pool] = Pool
+
+
+PLAIN = Kit()
+
+
+def operation(name: str, inputs: int, filters: int, stride: int, eps: float, kit: Kit = PLAIN) -> nn.Module:
+    """`(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`.
+
+    Args:
+        name: "sep" are separable convolutions twice over, "dil" separable ones once with dilation 2, "avg3" and
+            "max3" pools, "conv" plain convolutions; "identity" with a stride is a factorised reduction.
+        inputs: Channels.
+        filters: Output channels.
+        stride: 1 or 2.
+        eps: Added to the variance by batch norms.
+        kit: What it is made of.
+    """
+    if name == "identity":
+        if stride == 2:
+            return FactorisedReduction(inputs, filters, eps)
+        return nn.Identity() if inputs == filters else convolution(inputs, filters, 1, 1, eps)
+    if name in POOLS:
+        return kit.pool(name, inputs, filters, stride, eps)
+    if name == "conv1x7":
+        return factorised(inputs, filters, stride, eps)
+    kind, kernel = name[:-1], int(name[-1])
+    if kind == "conv":
+        return convolution(inputs, filters, kernel, stride, eps)
+    dilation, times = (2, 1) if kind == "dil" else (1, 2)
+    return kit.separable(inputs, filters, kernel, stride, eps, dilation=dilation, times=times)
+
+
+def reads_plain(module: nn.Module) -> bool:
+    """Whether an operation takes its input as it is; those with weights take it after a ReLU, which they leave out."""
+    return isinstance(module, nn.Identity | Pool)

@@ -40,15 +40,17 @@ class Place(NamedTuple):
         filters: Channels of every state.
         shrink: The cell before last has twice the height and width of the last one.
         bare: Input 0 comes before its ReLU and with its own channels, as in NASNet's first stem cell.
+        active: Its output goes through a ReLU.
     """
 
     reduces: bool
     filters: int
-    shrink: bool
-    bare: bool
+    shrink: bool = False
+    bare: bool = False
+    active: bool = True
 
 
-def places(stem: str, filters: int, cells: int) -> list[Place]:
+def places(stem: str, filters: int, cells: int, *, last_relu: bool) -> list[Place]:
     """All cells in order, those of the stem too; see `CellNetwork` for the arguments."""
     reductions = (cells // 3, 2 * cells // 3)
     plan = [(number in reductions, filters * 2 ** sum(at <= number for at in reductions)) for number in range(cells)]
@@ -56,7 +58,7 @@ def places(stem: str, filters: int, cells: int) -> list[Place]:
         plan = [(True, filters // 4), (True, filters // 2), *plan]
     shrink = [stem == "strided", *(reduces for reduces, _ in plan)]
     return [
-        Place(reduces, width, shrink[number], stem == "cells" and number == 0)
+        Place(reduces, width, shrink[number], stem == "cells" and number == 0, last_relu or number < len(plan) - 1)
         for number, (reduces, width) in enumerate(plan)
     ]
 
@@ -86,12 +88,12 @@ class Cell(nn.Module):
         )
 
     def forward(self, before: Tensor, last: Tensor, drop_path: float = 0.0) -> Tensor:
-        """`(N, filters * outputs, ...)` of the outputs of two cells after their ReLU."""
+        """`(N, filters * outputs, ...)` of the outputs of two cells."""
         inputs = [
             before if self.before is None else self.before(before),
             last if self.last is None else self.last(last),
         ]
-        return run(self.spec, inputs, list(self.operations), drop_path, bare=self.place.bare)
+        return run(self.spec, self.place, inputs, list(self.operations), drop_path)
 
 
 def states_read(spec: CellSpec) -> set[int]:
@@ -104,28 +106,35 @@ def entry(inputs: int, filters: int, eps: float, *, shrink: bool = False) -> nn.
     return FactorisedReduction(inputs, filters, eps) if shrink else convolution(inputs, filters, 1, 1, eps)
 
 
+def join(states: Sequence[Tensor], active: bool) -> Tensor:
+    """The states one after the other, `(N, filters * states, H, W)`, after a ReLU if `active`."""
+    joined = torch.cat(list(states), 1)
+    return F.relu(joined, inplace=True) if active else joined
+
+
 def run(
     spec: CellSpec,
+    place: Place,
     states: list[Tensor],
     operations: Sequence[nn.Module],
     drop_path: float = 0.0,
-    *,
-    bare: bool = False,
+    join: Callable[[Sequence[Tensor], bool], Tensor] = join,
 ) -> Tensor:
-    """The outputs of a cell, concatenated.
+    """The output of a cell.
 
     All readers of a state share one ReLU of it, which takes the state's place where nobody needs that itself.
 
     Args:
         spec: What it computes.
+        place: Where it stands.
         states: The two inputs, `(N, filters, H, W)`.
         operations: Two per node.
         drop_path: Probability that an image goes without an operation.
-        bare: Input 0 is somebody else's memory.
+        join: Concatenates.
     """
     sides = [side for node in spec.nodes for side in node]
     plain = {state for (_, state), module in zip(sides, operations, strict=True) if reads_plain(module)}
-    plain.update(spec.outputs, {0} if bare else ())
+    plain.update(spec.outputs, {0} if place.bare else ())
     active: dict[int, Tensor] = {}
     terms: list[Tensor] = []
     for (_, state), module in zip(sides, operations, strict=True):
@@ -136,7 +145,7 @@ def run(
         if len(terms) == 2:
             states.append(terms[0] + terms[1])
             terms.clear()
-    return torch.cat([states[state] for state in spec.outputs], 1)
+    return join([states[state] for state in spec.outputs], place.active)
 
 
 def without(x: Tensor, drop_path: float) -> Tensor:
@@ -211,11 +220,11 @@ class CellNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.drop_path = 0.0
-        self.last_relu, self.bare = last_relu, stem == "cells"
+        self.bare = stem == "cells"
         self.stem, self.second_stem = stems(stem, channels, stem_filters, eps)
         specs = {False: CellSpec(normal, normal_outputs), True: CellSpec(reduction, reduction_outputs)}
         outputs, modules = [stem_filters, stem_filters], []
-        for place in places(stem, filters, cells):
+        for place in places(stem, filters, cells, last_relu=last_relu):
             spec = specs[place.reduces]
             modules.append(Cell(spec, place, outputs[-2], outputs[-1], eps))
             outputs.append(place.filters * len(spec.outputs))
@@ -242,7 +251,7 @@ class CellNetwork(nn.Module):
     def _outputs(self, image: Tensor) -> list[Tensor]:
         share = self.drop_path / len(self.cells) if self.training else 0.0
         cells = [partial(cell, drop_path=share * number) for number, cell in enumerate(self.cells, 1)]
-        return outputs_of(image, self.stem, self.second_stem, cells, last_relu=self.last_relu, bare=self.bare)
+        return outputs_of(image, self.stem, self.second_stem, cells, bare=self.bare)
 
 
 def outputs_of(
@@ -251,17 +260,15 @@ def outputs_of(
     second_stem: nn.Module | None,
     cells: Sequence[Callable[[Tensor, Tensor], Tensor]],
     *,
-    last_relu: bool,
     bare: bool,
 ) -> list[Tensor]:
-    """The output of each cell after its ReLU; a cell takes those of the two before it.
+    """The output of each cell; a cell takes those of the two before it.
 
     Args:
         image: `(N, channels, H, W)`.
         stem: Its output is the first cell's input 0 and, unless there is a second stem, input 1.
         second_stem: From the stem's output to the first cell's input 1.
         cells: In order.
-        last_relu: Whether the last one's output goes through a ReLU.
         bare: The first cell's input 0 is the stem's output before its ReLU.
     """
     before = stem(image)
@@ -271,10 +278,8 @@ def outputs_of(
     if second_stem is not None:
         last = F.relu(second_stem(last), inplace=True)
     outputs = []
-    for number, cell in enumerate(cells, 1):
+    for cell in cells:
         before, last = last, cell(before, last)
-        if last_relu or number < len(cells):
-            last = F.relu(last, inplace=True)
         outputs.append(last)
     return outputs
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from archfit.nn.cell_operations import FactorisedReduction, operation
 from archfit.nn.cells import CellSpec, Place, entry, run, states_read
+from archfit.nn.thrifty import THRIFTY, thrifty_join
 
 
 class Source(NamedTuple):
@@ -96,7 +97,8 @@ class SharedCell(nn.Module):
                 stride = 2 if place.reduces and state < 2 else 1
                 for name in operations:
                     for side in (0, 1):
-                        self.operations[_key(node, side, name, state)] = operation(name, inputs, filters, stride, eps)
+                        module = operation(name, inputs, filters, stride, eps, THRIFTY)
+                        self.operations[_key(node, side, name, state)] = module
 
     def forward(
         self,
@@ -112,7 +114,7 @@ class SharedCell(nn.Module):
             self.before(before, outputs_before) if 0 in read and self.before is not None else before,
             self.last(last, outputs_last) if 1 in read else last,
         ]
-        return run(spec, inputs, self.chosen(spec), bare=self.place.bare)
+        return run(spec, self.place, inputs, self.chosen(spec), join=thrifty_join)
 
     def chosen(self, spec: CellSpec) -> list[nn.Module]:
         """The operations of a cell, two per node."""

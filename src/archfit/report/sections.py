@@ -151,8 +151,8 @@ def _cells(cells: Sequence[CellGraph]) -> list[Markup]:
     if not cells:
         return []
     note = (
-        "It is made of two cells over and over. A node adds up two operations on what came before it; what no other "
-        "node needs is put together to be the cell's output. The reduction cell halves height and width."
+        "It is made of two cells over and over. A node adds up two operations on what came before it; what leads to "
+        "the output is concatenated. The reduction cell halves height and width."
     )
     pictures = [element("div", Markup(cell_svg(cell)), class_="picture graph") for cell in cells]
     return [paragraph(note, class_="text note"), *pictures]

@@ -31,7 +31,7 @@ def cell_pieces(literals: Mapping[str, Any], task: Task) -> list[Piece]:
         True: CellSpec(literals["reduction"], literals["reduction_outputs"]),
     }
     channels, found = [stem_filters, stem_filters], list(pieces)
-    for place in places(stem, literals["filters"], literals["cells"]):
+    for place in places(stem, literals["filters"], literals["cells"], last_relu=literals["last_relu"]):
         spec, filters = specs[place.reduces], place.filters
         size = sizes[-1]
         after, read = -(-size // 2) if place.reduces else size, states_read(spec)

@@ -32,7 +32,7 @@ class CellSupernet(Supernet):
         self._space, self._task = space, task
         frame = space.frame(task)
         stem_filters: int = frame["stem_filters"]
-        self._places = places(frame["stem"], space.filters, space.cells)
+        self._places = places(frame["stem"], space.filters, space.cells, last_relu=space.last_relu)
         self.stem, self.second_stem = stems(frame["stem"], task.channels, stem_filters, space.eps)
         every = tuple(range(2, space.nodes + 2))
         possible = space.outputs or (every, every)
@@ -53,14 +53,7 @@ class CellSupernet(Supernet):
             partial(cell, spec=specs[place.reduces], outputs_before=before, outputs_last=last)
             for cell, place, before, last in zip(self.cells, self._places, ends, ends[1:], strict=False)
         ]
-        outputs = outputs_of(
-            images,
-            self.stem,
-            self.second_stem,
-            cells,
-            last_relu=self._space.last_relu,
-            bare=self._places[0].bare,
-        )
+        outputs = outputs_of(images, self.stem, self.second_stem, cells, bare=self._places[0].bare)
         logits: Tensor = self.classifier(outputs[-1].mean((2, 3)), ends[-1])
         return logits
 
