@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,9 +13,11 @@ from torch.nn import functional
 from archfit.architecture import Architecture
 from archfit.evaluators import path_accuracy
 from archfit.spaces import Supernet
-from archfit.training import Metric, Recipe, make_optimiser
+from archfit.training import Metric, Recipe, make_optimiser, one_thread
 
 Batch = tuple[Tensor, Tensor]
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 _LARGEST_GRADIENT = 5.0
 """Norm that the gradients are clipped to, ENAS's."""
 
@@ -40,15 +42,17 @@ class SupernetTrainer:
         self._smoothing = recipe.label_smoothing
         self._device = device
         self._weights = list(supernet.parameters())
-        # A new thread has torch's default number of threads until it is told otherwise.
-        self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:  # one has less memory lying about in the thread that is there
+            # A new thread has torch's default number of threads until it is told otherwise.
+            self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
     def step(self, paths: Sequence[tuple[Architecture, Batch]], factor: float) -> float:
         """One optimiser step at this factor of the rates; the mean loss before it."""
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.supernet.train()
-        found = list(self._threads.map(self._gradients, *zip(*paths, strict=True)))
+        found = self._each(self._gradients, paths)
         for weight, *gradients in zip(self._weights, *(gradients for _, gradients in found), strict=True):
             present = [gradient for gradient in gradients if gradient is not None]
             weight.grad = sum(present[1:], start=present[0]) / len(paths) if present else None
@@ -61,11 +65,19 @@ class SupernetTrainer:
     ) -> list[float]:
         """The metric of each path on its batches, in [0, 1]."""
 
-        def accuracy(path: tuple[Architecture, Sequence[Batch]]) -> float:
-            architecture, batches = path
+        def accuracy(architecture: Architecture, batches: Sequence[Batch]) -> float:
             return path_accuracy(self.supernet, architecture, batches, metric, classes)
 
-        return list(self._threads.map(accuracy, paths))
+        return self._each(accuracy, paths)
+
+    def _each(
+        self, of: Callable[[Architecture, Item], Value], paths: Sequence[tuple[Architecture, Item]]
+    ) -> list[Value]:
+        """`of` each path, on one thread of torch each."""
+        if self._pool is not None:
+            return list(self._pool.map(of, *zip(*paths, strict=True)))
+        with one_thread():
+            return [of(*path) for path in paths]
 
     def state(self) -> dict[str, Any]:
         """Of supernet and optimiser."""
