@@ -59,7 +59,7 @@ def best_found(name: str, choices: int, options: int, seed: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="landscapes per sampler")
-    parser.add_argument("--samplers", default="random,evolution,ppo,reinforce", help="names, comma-separated")
+    parser.add_argument("--samplers", default="random,evolution,ppo,reinforce,predictor", help="names, comma-separated")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "samplers_synthetic.json")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

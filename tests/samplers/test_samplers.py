@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from archfit.architecture import Choice
 from archfit.errors import InputError, MissingExtraError
-from archfit.samplers import SAMPLERS, distributions, make_sampler
+from archfit.samplers import SAMPLERS, ProposerSampler, distributions, make_sampler
 from archfit.testing.samplers import CHOICES, check_sampler
 
 DISTRIBUTIONS = distributions(CHOICES)
@@ -52,7 +52,7 @@ def test_visits_a_small_space_once(name):
     run(study, 1)
 
 
-@pytest.mark.parametrize("name", ["evolution", "ppo", "reinforce", "tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["evolution", "ppo", "predictor", "reinforce", "tpe", "nsga2"])
 def test_finds_more_than_random_search(name):
     def mean_best(sampler: str) -> int:
         choices = tuple(Choice(f"c{position}", (0, 1, 2, 3)) for position in range(6))
@@ -71,7 +71,7 @@ def test_finds_more_than_random_search(name):
     assert mean_best(name) > mean_best("random")
 
 
-@pytest.mark.parametrize("name", ["evolution", "ppo", "tpe"])
+@pytest.mark.parametrize("name", ["evolution", "ppo", "predictor", "tpe"])
 def test_origin_tells_start_up_from_the_sampler(name):
     study = study_of(name)
     run(study, 24)
@@ -94,7 +94,7 @@ def test_attributes_show_on_the_trial_that_was_asked_for():
     assert trial.user_attrs == {"origin": "random"}
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "ppo", "tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["random", "evolution", "ppo", "predictor", "tpe", "nsga2"])
 def test_running_trials_are_neither_learnt_nor_repeated(name):
     study = study_of(name)
     run(study, 30)
@@ -128,7 +128,7 @@ def test_what_fails_at_the_start_is_followed_by_uniform_trials():
     assert study.ask(fixed_distributions=DISTRIBUTIONS).user_attrs["origin"] == "random"
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "ppo", "nsga2"])
+@pytest.mark.parametrize("name", ["random", "evolution", "ppo", "predictor", "nsga2"])
 def test_canonical_merges_equal_networks(name):
     # choice 2 (squeeze-and-excite) builds nothing where choice 0 is "conv": 3 * 2 * 2 * 3 * 3 = 108 points,
     # of which 2 * 3 * 3 = 18 are merged away
@@ -138,7 +138,7 @@ def test_canonical_merges_equal_networks(name):
     assert len(set(merged)) == 90
 
 
-@pytest.mark.parametrize("name", ["evolution", "ppo", "tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["evolution", "ppo", "predictor", "tpe", "nsga2"])
 def test_enqueued_trials_are_learnt(name):
     study = study_of(name)
     study.enqueue_trial({**BEST, "block2.skip": "identity"}, user_attrs={"origin": "enqueued"})
@@ -148,7 +148,7 @@ def test_enqueued_trials_are_learnt(name):
     assert points(study).count(tuple(study.trials[0].params.values())) == 1
 
 
-@pytest.mark.parametrize("name", ["evolution", "ppo", "tpe"])
+@pytest.mark.parametrize("name", ["evolution", "ppo", "predictor", "tpe"])
 def test_the_order_of_finishing_decides_not_the_order_of_asking(name):
     def proposed(order: list[int]) -> tuple[object, ...]:
         study = study_of(name)
@@ -160,7 +160,7 @@ def test_the_order_of_finishing_decides_not_the_order_of_asking(name):
 
     forwards = list(range(24))
     assert proposed(forwards) == proposed(forwards)
-    if name != "tpe":  # which knows no order
+    if name not in ("predictor", "tpe"):  # which know no order
         assert proposed(forwards) != proposed(forwards[::-1])
 
 
@@ -178,7 +178,7 @@ print(json.dumps(proposed))
 
 
 def test_a_fresh_process_goes_on_as_this_one(tmp_path: Path):
-    names = ("ppo", "evolution", "tpe")
+    names = ("ppo", "evolution", "predictor", "tpe")
     address = f"sqlite:///{tmp_path}/study.db"
     (tmp_path / "copy").mkdir()
     studies = {}
@@ -196,7 +196,7 @@ def test_a_fresh_process_goes_on_as_this_one(tmp_path: Path):
 
 def test_wide_and_long_spaces():
     choices = tuple(Choice(f"c{position}", tuple(range(1 + position % 10))) for position in range(60))
-    for name in ("ppo", "evolution", "tpe", "nsga2"):
+    for name in ("ppo", "evolution", "predictor", "tpe", "nsga2"):
         study = optuna.create_study(sampler=make_sampler(name, choices=choices, seed=0), direction="maximize")
         for _ in range(25):
             trial = study.ask(fixed_distributions=distributions(choices))
@@ -205,17 +205,17 @@ def test_wide_and_long_spaces():
 
 
 def test_one_point_only():
-    for name in ("random", "evolution", "ppo", "tpe", "nsga2"):
+    for name in ("random", "evolution", "ppo", "predictor", "tpe", "nsga2"):
         choices = (Choice("only", ("this",)),)
         study = optuna.create_study(sampler=make_sampler(name, choices=choices, seed=0), direction="maximize")
         for _ in range(25):
             study.tell(study.ask(fixed_distributions=distributions(choices)), 0.5)
 
 
-def test_auto_goes_by_the_number_of_trials():
-    for trials, expected in ((None, "evolution"), (199, "evolution"), (200, "ppo")):
-        sampler = make_sampler("auto", choices=CHOICES, seed=0, trials=trials)
-        assert sampler.proposer.name == expected
+def test_auto_is_the_predictor():
+    sampler = make_sampler("auto", choices=CHOICES, seed=0)
+    assert isinstance(sampler, ProposerSampler)
+    assert sampler.proposer.name == "predictor"
 
 
 def test_unknown_name():

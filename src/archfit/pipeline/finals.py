@@ -69,7 +69,7 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = rank(trials)
+        ranked = rank(trials, self.space)
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []

@@ -22,7 +22,6 @@ from archfit.pipeline.initial import INIT
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
-    TRIALS_WANTED,
     Objects,
     chosen_space,
     normalised,
@@ -235,7 +234,6 @@ class SearchRun:
             self.request.sampler,
             choices=space.choices,
             seed=self.request.seed,
-            trials=self.limits.trials or TRIALS_WANTED,
             canonical=canonical,
         )
 

@@ -7,8 +7,10 @@ from archfit.samplers.adapter import ProposerSampler, distributions
 from archfit.samplers.controller import Controller
 from archfit.samplers.evolution import Evolution
 from archfit.samplers.factory import SAMPLERS, make_sampler
+from archfit.samplers.gaussian_process import GaussianProcess, denoised
 from archfit.samplers.policy import Policy
 from archfit.samplers.ppo import Ppo, PpoSettings, clipped_surrogate
+from archfit.samplers.predictor import Predictor
 from archfit.samplers.proposals import Observation, Proposal, Proposer, RandomSearch, stream
 from archfit.samplers.reinforce import Reinforce, ReinforceSettings, moving_baseline, reinforce_loss
 from archfit.samplers.skip_penalty import skip_penalty
@@ -17,10 +19,12 @@ __all__ = [
     "SAMPLERS",
     "Controller",
     "Evolution",
+    "GaussianProcess",
     "Observation",
     "Policy",
     "Ppo",
     "PpoSettings",
+    "Predictor",
     "Proposal",
     "Proposer",
     "ProposerSampler",
@@ -28,6 +32,7 @@ __all__ = [
     "Reinforce",
     "ReinforceSettings",
     "clipped_surrogate",
+    "denoised",
     "distributions",
     "make_sampler",
     "moving_baseline",

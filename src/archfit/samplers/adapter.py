@@ -49,7 +49,7 @@ def finish_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
 class Reader:
     """Reads the trials of a study as integers and floats.
 
-    What it remembers of finished trials (which no longer change) only saves time.
+    What it remembers, of finished trials (which no longer change) and of canonical forms, only saves time.
     """
 
     def __init__(self, choices: Sequence[Choice], canonical: Canonical | None) -> None:
@@ -57,6 +57,7 @@ class Reader:
         self._canonical = canonical
         self._index = [{option: position for position, option in enumerate(choice.options)} for choice in self.choices]
         self._read: dict[int, tuple[FrozenTrial, Indices | None]] = {}
+        self._networks: dict[Indices, Indices] = {}
 
     def options(self, indices: Indices) -> dict[str, Option]:
         pairs = zip(self.choices, indices, strict=True)
@@ -85,7 +86,7 @@ class Reader:
             reward, indices = reward_of(trial), self.indices(trial)
             if reward is not None and indices is not None:
                 log_prob = trial.user_attrs.get(LOG_PROB)
-                observations.append(Observation(trial.number, indices, reward, log_prob))
+                observations.append(Observation(trial.number, indices, reward, log_prob, self.canonical(indices)))
         return observations
 
     def taken(self, trials: Sequence[FrozenTrial], number: int) -> Taken:
@@ -95,7 +96,11 @@ class Reader:
         return lambda indices: self.canonical(indices) in points
 
     def canonical(self, indices: Indices) -> Indices:
-        return indices if self._canonical is None else self._canonical(indices)
+        if self._canonical is None:
+            return indices
+        if indices not in self._networks:
+            self._networks[indices] = self._canonical(indices)
+        return self._networks[indices]
 
 
 class ProposerSampler(BaseSampler):

@@ -13,9 +13,10 @@ from archfit.samplers.adapter import Canonical, ProposerSampler
 from archfit.samplers.controller import Controller, ppo_rule, reinforce_rule
 from archfit.samplers.evolution import Evolution
 from archfit.samplers.optuna_samplers import ReplayedSampler
+from archfit.samplers.predictor import Predictor
 from archfit.samplers.proposals import Proposer, RandomSearch
 
-SAMPLERS = ("auto", "evolution", "gp", "nsga2", "ppo", "random", "reinforce", "tpe")
+SAMPLERS = ("auto", "evolution", "gp", "nsga2", "ppo", "predictor", "random", "reinforce", "tpe")
 
 
 def make_sampler(
@@ -23,7 +24,6 @@ def make_sampler(
     *,
     choices: Sequence[Choice],
     seed: int,
-    trials: int | None = None,
     canonical: Canonical | None = None,
 ) -> BaseSampler:
     """The sampler of that name, for a study that maximises.
@@ -35,7 +35,6 @@ def make_sampler(
         name: One of `SAMPLERS`.
         choices: Of the search space, in its order.
         seed: Not negative.
-        trials: How many the search will have, as far as known; "auto" chooses by it.
         canonical: Maps option numbers to those that stand for all architectures with the same network; such are
             taken as one when repeats are avoided.
 
@@ -49,7 +48,8 @@ def make_sampler(
         raise InputError(f"seed is {seed}; it must be 0 or more")
     if not choices:
         raise InputError("the search space has no choices; there is nothing to sample")
-    name = automatic(trials) if name == "auto" else name
+    # Measured (benchmarks/samplers_macro.py, benchmarks/samplers_synthetic.py): the best at 30 to 400 trials.
+    name = "predictor" if name == "auto" else name
     if name == "gp":
         try:
             import scipy  # noqa: F401
@@ -65,19 +65,12 @@ def make_sampler(
     )
 
 
-def automatic(trials: int | None) -> str:
-    """What "auto" stands for: evolution below 200 trials and where their number is open, PPO from there.
-
-    Measured (benchmarks/samplers_macro.py, benchmarks/samplers_synthetic.py): evolution leads within 100 trials, as PPO
-    needs a few batches first; from 200 on the two are level within the noise, and MnasNet's own is taken.
-    """
-    return "ppo" if trials is not None and trials >= 200 else "evolution"
-
-
 def _proposer(name: str, n_options: tuple[int, ...], seed: int) -> Proposer:
     if name == "random":
         return RandomSearch(n_options, seed)
     if name == "evolution":
         # Measured: sharper selection and a shorter start than 5 and 20 find more within 100 trials, and lose nothing.
         return Evolution(n_options, seed, population=20, tournament_size=10, startup_trials=10)
+    if name == "predictor":
+        return Predictor(n_options, seed)
     return Controller(name, n_options, seed, ppo_rule if name == "ppo" else reinforce_rule)

@@ -26,12 +26,19 @@ class Observation:
         indices: Option number of each choice.
         reward: More is better.
         log_prob: Under the policy that sampled it; None where no policy did.
+        canonical: The option numbers that stand for all with the same network; empty where those are `indices`.
     """
 
     number: int
     indices: Indices
     reward: float
     log_prob: float | None = None
+    canonical: Indices = ()
+
+    @property
+    def network(self) -> Indices:
+        """Equal for architectures that build the same network."""
+        return self.canonical or self.indices
 
 
 @dataclass(frozen=True)

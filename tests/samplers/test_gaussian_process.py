@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from archfit.samplers import GaussianProcess, Observation, Predictor, denoised
+from archfit.samplers.gaussian_process import fitted_to
+
+POINTS = list(itertools.product(range(3), repeat=5))
+
+
+def _effects(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(5, 3))
+
+
+def _value(effects: np.ndarray, point: tuple[int, ...]) -> float:
+    return float(sum(row[option] for row, option in zip(effects, point, strict=True)))
+
+
+def test_one_observation_by_hand() -> None:
+    model = GaussianProcess([(0, 1)], [0.7])
+    mean, deviation = model.predict([(0, 1), (2, 2)])
+    assert mean == pytest.approx([0.7, 0.7])  # nothing else is known
+    assert (deviation >= 0).all()
+
+
+def test_what_was_not_seen_is_predicted_from_its_parts() -> None:
+    effects, rng = _effects(0), np.random.default_rng(1)
+    seen = [POINTS[number] for number in rng.choice(len(POINTS), 60, replace=False)]
+    model = GaussianProcess(seen, [_value(effects, point) + rng.normal(0, 0.1) for point in seen])
+    unseen = [point for point in POINTS if point not in seen]
+    mean, deviation = model.predict(unseen)
+    truth = np.array([_value(effects, point) for point in unseen])
+    assert np.corrcoef(mean, truth)[0, 1] > 0.95
+    # Nearly all of the truth is within three deviations: the model knows what it does not know.
+    assert (np.abs(mean - truth) < 3 * deviation + 0.1).mean() > 0.95
+
+
+def test_it_is_surer_of_what_it_saw() -> None:
+    model = GaussianProcess([(0, 0, 0), (0, 0, 1), (0, 1, 1)], [0.1, 0.2, 0.4])
+    _, deviation = model.predict([(0, 0, 1), (2, 2, 2)])
+    assert deviation[0] < deviation[1]
+
+
+def test_a_network_that_failed_outright_does_not_hide_the_differences_of_others() -> None:
+    points = POINTS[:30]
+    rewards = [0.9 + 0.001 * sum(point) for point in points]
+    mean, _ = GaussianProcess([*points, (2, 2, 2, 2, 2)], [*rewards, -1.0]).predict(points)
+    assert np.corrcoef(mean, rewards)[0, 1] > 0.9
+
+
+def test_equal_rewards() -> None:
+    mean, _ = GaussianProcess(POINTS[:5], [0.5] * 5).predict(POINTS[5:8])
+    assert mean == pytest.approx([0.5] * 3)
+
+
+def test_half_of_a_surprise_is_believed() -> None:
+    effects = _effects(2)
+    history = [Observation(number, point, _value(effects, point)) for number, point in enumerate(POINTS)]
+    lucky = 17
+    seen = [
+        *history[:lucky],
+        Observation(lucky, POINTS[lucky], history[lucky].reward + 2.0),
+        *history[lucky + 1 :],
+    ]
+    mean = fitted_to(seen).predict([POINTS[lucky]])[0][0]
+    assert denoised(seen)[lucky] == pytest.approx((mean + seen[lucky].reward) / 2)
+    assert denoised(seen)[lucky] < seen[lucky].reward - 0.5
+    assert denoised([]) == []
+
+
+def test_the_last_reward_of_a_network_counts() -> None:
+    history = [Observation(0, (0, 1), 0.2, canonical=(0, 0)), Observation(1, (0, 2), 0.8, canonical=(0, 0))]
+    assert fitted_to(history).predict([(0, 0)])[0] == pytest.approx([0.8])
+
+
+def test_a_long_history_is_cut_to_the_best_and_the_latest() -> None:
+    many = [
+        Observation(n, (n % 3, n // 3 % 3, n // 9 % 3, n // 27 % 3, n // 81 % 3, n // 243), float(-n))
+        for n in range(600)
+    ]
+    model = fitted_to(many)
+    assert {tuple(row) for row in model._points} >= {many[0].indices, many[-1].indices}
+    assert len(model._points) == 200
+
+
+@pytest.mark.parametrize(("choices", "trials"), [(5, 200), (200, 200), (200, 1000)])
+def test_a_proposal_takes_milliseconds(choices: int, trials: int) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(3, size=(trials, choices)).tolist()
+    history = [Observation(number, tuple(row), float(sum(row))) for number, row in enumerate(points)]
+    predictor = Predictor((3,) * choices, 0)
+    seconds = []
+    for number in range(5):
+        start = time.process_time()
+        predictor.propose(history, trials + number, lambda _: False)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.1  # about 0.02 on a quiet core
