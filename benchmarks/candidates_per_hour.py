@@ -80,7 +80,7 @@ def evaluate_group(pool: WorkerPool, setup: SearchSetup, group: list[Architectur
     while waiting or pool.busy:
         while waiting and pool.free:
             key, architecture = waiting.pop(0)
-            pool.submit(key, partial(_evaluate, setup, architecture, key))
+            pool.submit(key, partial(_evaluate, setup, architecture, key, key))
         for event in pool.events(1.0):
             if event.kind == "done":
                 scores[event.key] = event.value
@@ -110,7 +110,7 @@ def main() -> None:
     ours, theirs, accuracies = [], [], []
     with WorkerPool(partial(WorkerContext, data.without_test()), 2) as pool:
         for key in (-1, -2):  # start-up is not what is compared
-            pool.submit(key, partial(_evaluate, setup, candidates[0], 0))
+            pool.submit(key, partial(_evaluate, setup, candidates[0], 0, key))
         while pool.busy:
             list(pool.events(1.0))
         for first in range(0, len(candidates), args.group):

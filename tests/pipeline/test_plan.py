@@ -6,39 +6,55 @@ import torch
 from archfit.architecture import Task
 from archfit.errors import RunError
 from archfit.pipeline import SearchRequest
-from archfit.pipeline.plan import proxy_epochs_for, scaled_to, typical_architecture, untimed_final_epochs
+from archfit.pipeline.plan import (
+    epochs_per_candidate,
+    proxy_epochs_for,
+    scaled_to,
+    typical_architecture,
+    untimed_final_epochs,
+)
 from archfit.spaces import MnasSpace
 from archfit.study.limits import Limits
 from archfit.training import one_thread
 
 
-def _epochs(request: SearchRequest, *, images: int = 10_000, rate: float = 400.0, spent: float = 0.0) -> float:
+def _epochs(
+    request: SearchRequest, *, images: int = 10_000, rate: float = 400.0, spent: float = 0.0
+) -> tuple[float, ...]:
     return proxy_epochs_for(request, images, request.limits, rate, spent=spent)
 
 
 def test_proxy_epochs_share_out_the_search_half_of_the_time() -> None:
     request = SearchRequest("digits", limits=Limits(seconds=1200.0), workers=2)
-    # Half of 1200 s is 600 s; 2 workers x 400 images/s x 600 s = 480,000 images for 48 trials: 10,000 each, one epoch.
-    assert _epochs(request) == 1.0
-    # 240 s gone already: 360 s give 288,000 images, 6,000 each.
-    assert _epochs(request, spent=240.0) == 0.6
+    # Half of 1200 s is 600 s; 2 workers x 400 images/s x 600 s = 480,000 images for 48 candidates: 10,000 each, one
+    # epoch; of three rungs the first has 3/7 of that, since 1 + (3 - 1) / 3 + (9 - 3) / 9 = 7/3.
+    assert _epochs(request) == (0.43, 1.3, 3.9)
+    # 240 s gone already: 360 s give 288,000 images, 6,000 each, 0.6 epochs.
+    assert _epochs(request, spent=240.0) == (0.26, 0.77, 2.3)
+
+
+def test_what_a_candidate_of_a_halving_costs() -> None:
+    assert epochs_per_candidate((4.0,)) == 4.0
+    assert epochs_per_candidate((1.0, 3.0, 9.0)) == pytest.approx(7 / 3)
+    assert epochs_per_candidate((1.0, 2.0)) == pytest.approx(1 + 1 / 2)
 
 
 def test_fewer_trials_get_longer_training() -> None:
     request = SearchRequest("digits", limits=Limits(trials=24, seconds=1200.0), workers=2)
-    assert _epochs(request) == 2.0
+    assert _epochs(request) == (0.86, 2.6, 7.7)
 
 
 def test_proxy_epochs_have_a_floor_of_500_images_and_a_ceiling_of_5_epochs() -> None:
     short = SearchRequest("digits", limits=Limits(seconds=2.0), workers=1)
-    assert _epochs(short) == 0.05  # 500 of 10,000 images
+    assert _epochs(short)[0] == 0.05  # 500 of 10,000 images
     long = SearchRequest("digits", limits=Limits(seconds=1e6), workers=1)
-    assert _epochs(long) == 5.0
+    assert _epochs(long) == (5.0, 15.0)  # 45 would be no proxy any more
 
 
 def test_proxy_epochs_without_a_time_limit_or_as_asked() -> None:
-    assert _epochs(SearchRequest("digits", limits=Limits(trials=3))) == 5.0
-    assert _epochs(SearchRequest("digits", limits=Limits(seconds=60.0), proxy_epochs=0.25)) == 0.25
+    assert _epochs(SearchRequest("digits", limits=Limits(trials=3))) == (5.0,)
+    for asked in ((0.25,), (1.0, 3.0)):
+        assert _epochs(SearchRequest("digits", limits=Limits(seconds=60.0), proxy_epochs=asked)) == asked
 
 
 def test_final_epochs_without_a_time_limit() -> None:

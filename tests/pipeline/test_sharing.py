@@ -145,7 +145,7 @@ def test_a_table_of_another_space_is_refused(table: Path, tmp_path: Path) -> Non
     [
         ({"method": "share"}, "did you mean 'shared'"),
         ({"method": "shared", "sampler": "evolution"}, "a controller learns, by one of"),
-        ({"method": "shared", "proxy_epochs": 2.0}, "proxy_epochs is given, and method 'shared'"),
+        ({"method": "shared", "proxy_epochs": (2.0,)}, "proxy_epochs is given, and method 'shared'"),
         ({"method": "shared", "init": "x.pth"}, "init is given, and method 'shared'"),
         ({"supernet_epochs": 3.0}, "supernet_epochs is given, and method 'trials'"),
         ({"latency_table": "t.json"}, "belongs to --method shared"),

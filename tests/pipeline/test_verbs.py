@@ -231,7 +231,7 @@ def test_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = dry_run(request)
     assert found.share == 1.0  # none of that width has ten million parameters
     assert found.scaled is None
-    assert (found.trials, found.proxy_epochs) == (4, 0.5)
+    assert (found.trials, found.proxy_epochs) == (4, (0.5,))
     rate = found.images_per_second
     # 1259 training images: half an epoch, and a second for measuring.
     assert found.seconds_per_trial == pytest.approx(0.5 * 1259 / rate + 1)

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from archfit.report.wording import duration, megabytes, milliseconds, percent
+from archfit.report.wording import duration, epochs_in_words, megabytes, milliseconds, percent
 from archfit.study.record import DERIVED
 
 if TYPE_CHECKING:
@@ -93,12 +93,14 @@ class LiveWatch:
                 self._told.add(trial.number)
                 self.note(f"trial {trial.number} failed: {trial.reason}")
         share, left = _left(status)
-        done = [t for t in status.trials if t.state != "running"]
+        ended = [t for t in status.trials if t.state != "running"]
+        done = [t for t in ended if t.promotes is None]
         pruned = sum(t.state == "pruned" for t in done)
-        head = f"search  trial {len(done)}"
+        head = f"search  candidate {len(done)}"
         if status.limits.trials is not None:
             head += f" of {status.limits.trials}"
-        head += f" ({pruned} pruned), {duration(status.elapsed)}, {left}"
+        further = f", {len(ended) - len(done)} trained on" if len(ended) > len(done) else ""
+        head += f" ({pruned} pruned{further}), {duration(status.elapsed)}, {left}"
         best = f"best so far  {_trial(status.best, budget)}"
         now = ", ".join(f"trial {number} {share_:.0%}" for number, share_ in sorted(status.running.items()))
         now = "measuring latency, training paused" if status.measuring else f"training {now}" if now else "proposing"
@@ -164,7 +166,7 @@ def _left(status: SearchStatus) -> tuple[float, str]:
     """Share of the search that is done, and how long it has yet."""
     limits = status.limits
     shares = []
-    done = sum(t.state != "running" for t in status.trials)
+    done = sum(t.state != "running" and t.promotes is None for t in status.trials)
     if limits.trials is not None:
         shares.append(min(1.0, done / limits.trials))
     if limits.search_seconds is not None:
@@ -244,8 +246,9 @@ def print_estimate(found: Estimate, request: SearchRequest) -> None:
         )
     if found.proxy_epochs is not None:
         console.print(
-            f"a candidate: {found.proxy_epochs:g} proxy epochs, about {duration(found.seconds_per_trial)} on one of "
-            f"{request.worker_count} workers ({found.images_per_second:,.0f} images/s)"
+            f"a candidate: proxy training for {epochs_in_words(found.proxy_epochs)}; about "
+            f"{duration(found.seconds_per_trial)} on one of {request.worker_count} workers "
+            f"({found.images_per_second:,.0f} images/s)"
         )
     else:
         console.print(

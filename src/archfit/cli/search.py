@@ -68,9 +68,11 @@ def search(
     threads: Threads = 1,
     accelerator: Annotated[str, typer.Option(help="Where networks are trained: cpu, cuda, mps or auto.")] = "auto",
     proxy_epochs: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="Epochs of a candidate's training; 0.5 is half of one. [default: by time]", show_default=False
+            help="Epochs of a candidate's training; 0.5 is half of one. 1,3,9 trains the best third of those on to 3, "
+            "and the best third of these to 9. [default: by time]",
+            show_default=False,
         ),
     ] = None,
     supernet_epochs: Annotated[
@@ -138,7 +140,7 @@ def search(
         runtime=runtime,
         threads=threads,
         accelerator=accelerator,
-        proxy_epochs=proxy_epochs,
+        proxy_epochs=_rungs(proxy_epochs) if proxy_epochs is not None else None,
         supernet_epochs=supernet_epochs,
         latency_table=str(latency_table) if latency_table is not None else None,
         control=control,
@@ -165,3 +167,10 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise InputError(f"searched_blocks is {text!r}; give block numbers with commas, as in 2,3,4") from None
+
+
+def _rungs(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"proxy_epochs is {text!r}; give a number, or rising ones as in 1,3,9") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -22,6 +22,7 @@ class ProxyTraining:
         accelerator: "cpu", "cuda", "mps" or "auto".
         memory_format: "channels_last" or "contiguous".
         pretrained: The networks come with inherited weights, which a recipe from scratch would undo.
+        continued: The networks come from a shorter proxy training; the schedule begins anew, with a short warm-up.
     """
 
     epochs: float
@@ -29,6 +30,7 @@ class ProxyTraining:
     accelerator: str = "cpu"
     memory_format: str = "channels_last"
     pretrained: bool = False
+    continued: bool = False
 
     def evaluate(
         self,
@@ -39,10 +41,13 @@ class ProxyTraining:
         seed: int,
         on_progress: Callable[[float], None],
     ) -> float:
+        recipe = proxy_recipe(data, self.epochs, pretrained=self.pretrained)
+        if self.continued:
+            recipe = replace(recipe, whiten=False, warmup=0.1)
         fit(
             network,
             data,
-            proxy_recipe(data, self.epochs, pretrained=self.pretrained),
+            recipe,
             seed=seed,
             accelerator=self.accelerator,
             memory_format=self.memory_format,

@@ -15,6 +15,7 @@ from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.plan import (
     Objects,
     chosen_space,
+    epochs_per_candidate,
     proxy_epochs_for,
     read_data,
     sample_space,
@@ -37,10 +38,10 @@ class Estimate:
         costs: Of random members.
         share: Of them, within budget.
         images_per_second: Trained by one worker, for a typical member.
-        seconds_per_trial: Proxy training and measuring by one worker.
+        seconds_per_trial: Proxy training and measuring by one worker, in the mean over candidates.
         trials: That a search within its limits would make.
         seconds: That it would take, or None where only patience limits it.
-        proxy_epochs: Of each candidate; None with shared weights.
+        proxy_epochs: Of each candidate, the rungs of a successive halving; None with shared weights.
         supernet_epochs: With shared weights, that the time allows or that were asked for.
         notes: On the data.
     """
@@ -53,7 +54,7 @@ class Estimate:
     seconds_per_trial: float
     trials: int | None
     seconds: float | None
-    proxy_epochs: float | None
+    proxy_epochs: tuple[float, ...] | None
     supernet_epochs: float | None
     notes: tuple[str, ...]
 
@@ -100,7 +101,7 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
 def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
     limits, workers = request.limits.with_default(), request.worker_count
     epochs = proxy_epochs_for(request, images, limits, rate, spent=0.0)
-    per_trial = epochs * images / rate + 1.0
+    per_trial = epochs_per_candidate(epochs) * images / rate + 1.0
     trials, seconds = limits.trials, limits.seconds
     if seconds is not None:
         possible = max(1, int(seconds / 2 * workers / per_trial))

@@ -23,8 +23,9 @@ from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
 from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
-from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full, training_rates
+from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full, training_rates
 from archfit.study.limits import Limits
+from archfit.study.ranking import rank
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool

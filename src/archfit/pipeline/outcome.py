@@ -112,7 +112,6 @@ def summarise(
     parity: Parity,
     stopped: str,
     memory_format: str,
-    proxy_epochs: float | None,
     accelerator: str,
 ) -> RunResult:
     """Gathers everything that a finished search says of itself."""
@@ -136,7 +135,7 @@ def summarise(
     if (derived := run.decision("derived")) is not None:
         search["shared"] = {name: value for name, value in derived.items() if name != "architectures"}
     else:
-        search["proxy"] = {"epochs": proxy_epochs, "images": len(data.train)}
+        search["proxy"] = {"epochs": run.decision("proxy_epochs"), "images": len(data.train)}
     supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) if derived is not None else 0.0
     trained = (winner, *others)
     return RunResult(

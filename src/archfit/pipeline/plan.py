@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from archfit.study.limits import Limits
 
 TRIALS_WANTED = 48
 _MOST_PROXY_EPOCHS = 5.0
+_LONGEST_RUNG = 15.0
 _DATA = "data"
 
 
@@ -155,8 +158,10 @@ def typical_architecture(space: SearchSpace, task: Task, seed: int) -> Architect
     return members[4]
 
 
-def proxy_epochs_for(request: SearchRequest, images: int, limits: Limits, rate: float, *, spent: float) -> float:
-    """As asked; else a few, so few that a search under a time limit still sees about 48 candidates.
+def proxy_epochs_for(
+    request: SearchRequest, images: int, limits: Limits, rate: float, *, spent: float
+) -> tuple[float, ...]:
+    """As asked; else, under a time limit, the rungs of a successive halving that sees about 48 candidates.
 
     Args:
         request: May ask for a number.
@@ -168,11 +173,18 @@ def proxy_epochs_for(request: SearchRequest, images: int, limits: Limits, rate: 
     if request.proxy_epochs is not None:
         return request.proxy_epochs
     if limits.search_seconds is None:
-        return _MOST_PROXY_EPOCHS
+        return (_MOST_PROXY_EPOCHS,)
     left = max(1.0, limits.search_seconds - spent)
     trials = min(TRIALS_WANTED, limits.trials or TRIALS_WANTED)
-    affordable = left * request.worker_count * rate / trials
-    return float(f"{min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images):.2g}")
+    affordable = left * request.worker_count * rate / trials / epochs_per_candidate((1, 3, 9))
+    first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
+    return tuple(float(f"{first * times:.2g}") for times in (1, 3, 9) if times == 1 or first * times <= _LONGEST_RUNG)
+
+
+def epochs_per_candidate(rungs: Sequence[float]) -> float:
+    """Mean epochs that a successive halving spends on a candidate: each rung trains on what the one before left."""
+    shares = accumulate((low / high for low, high in pairwise(rungs)), mul, initial=1.0)
+    return sum(share * (high - low) for share, (low, high) in zip(shares, pairwise((0.0, *rungs)), strict=True))
 
 
 def untimed_final_epochs(images: int) -> int:

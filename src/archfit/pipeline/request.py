@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 from archfit.catalogue import check_name
@@ -59,7 +60,7 @@ class SearchRequest:
         runtime: What executes the network there.
         threads: Of the runtime.
         accelerator: Where networks are trained.
-        proxy_epochs: Of a candidate; None chooses.
+        proxy_epochs: Of a candidate; several, rising, for successive halving; None chooses.
         supernet_epochs: Of the supernet; None chooses.
         latency_table: File to predict latencies from; None measures one, or reads back what this machine measured.
         final_epochs: Of a finalist; None chooses.
@@ -90,7 +91,7 @@ class SearchRequest:
     runtime: str = "onnxruntime"
     threads: int = 1
     accelerator: str = "auto"
-    proxy_epochs: float | None = None
+    proxy_epochs: tuple[float, ...] | None = None
     supernet_epochs: float | None = None
     latency_table: str | None = None
     final_epochs: int | None = None
@@ -130,7 +131,9 @@ class SearchRequest:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         if self.control < 0:
             raise InputError(f"control is {self.control}; it must be at least 0 (none)")
-        for name in ("width", "proxy_epochs", "supernet_epochs"):
+        if self.proxy_epochs is not None:
+            _check_rungs(self.proxy_epochs)
+        for name in ("width", "supernet_epochs"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value}; it must be above zero")
@@ -215,10 +218,17 @@ class SearchRequest:
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")
                 continue
-            shown = ",".join(str(part) for part in value) if isinstance(value, tuple) else f"{value}"
+            shown = ",".join(f"{part}" for part in value) if isinstance(value, tuple) else f"{value}"
             words += [f"--{flag}", shown]
         line = shlex.join(words)
         return f"{line}  # from Python, with its own {', '.join(self.custom)}" if self.custom else line
+
+
+def _check_rungs(epochs: tuple[float, ...]) -> None:
+    rising = all(low < high for low, high in pairwise((0.0, *epochs)))
+    if not epochs or not rising or epochs[-1] == float("inf"):
+        shown = ",".join(f"{each:g}" for each in epochs)
+        raise InputError(f"proxy_epochs is {shown}; give a number above zero, or rising ones as 1,3,9")
 
 
 def _known(kind: str, name: str, known: tuple[str, ...]) -> None:

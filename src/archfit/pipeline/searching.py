@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -35,6 +37,7 @@ from archfit.pipeline.sharing import Sharing
 from archfit.pipeline.watch import Watch
 from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
+from archfit.report.wording import epochs_in_words
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
 from archfit.spaces import SharedSpace, WarmMnasSpace, read_trained
@@ -113,12 +116,12 @@ class SearchRun:
     def _search_and_train(self, space: SearchSpace, meter: CostMeter, pool: WorkerPool) -> SearchResult:
         with pool.paused():  # workers that start up would slow the probe down
             memory_format, rate = self._probe(space)
-        evaluator, given = self._evaluator(space, meter, memory_format, rate)
+        evaluators, given = self._evaluators(space, meter, memory_format, rate)
         path = self.run.path / STUDY
         with storage_errors(path):
             study = open_study(path, self._sampler(space))
             try:
-                stopped = self._search(study, space, meter, pool, evaluator, given)
+                stopped = self._search(study, space, meter, pool, evaluators, given)
                 trials = records(study)
             finally:
                 close_study(study)
@@ -139,7 +142,7 @@ class SearchRun:
         trained = finals.train(finalists)
         networks = finals.rank(finalists, trained)
         others = [*finals.control(trained), *finals.references(trained)]
-        return self._deliver(space, networks, others, trials, meter, stopped, memory_format, evaluator)
+        return self._deliver(space, networks, others, trials, meter, stopped, memory_format)
 
     # ---- before the search ------------------------------------------------------------------------------------------
 
@@ -188,10 +191,10 @@ class SearchRun:
             self.run.tick("search", at_least=0)
         return stored["memory_format"], stored["images_per_second"]
 
-    def _evaluator(
+    def _evaluators(
         self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float
-    ) -> tuple[Evaluator, Sequence[Architecture]]:
-        """What scores candidates, and those that are tried before any is proposed."""
+    ) -> tuple[Sequence[Evaluator], Sequence[Architecture]]:
+        """What scores candidates, one for each rung, and those that are tried before any is proposed."""
         if self.request.method == "shared":
             assert isinstance(space, SharedSpace), "the plan has seen to it"
             sharing = Sharing(
@@ -207,20 +210,24 @@ class SearchRun:
                 self.accelerator,
                 self.watch,
             )
-            return sharing.evaluator(), sharing.derived()
+            return [sharing.evaluator()], sharing.derived()
         given = space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else ()
-        return self.objects.evaluator or self._proxy(memory_format, rate), given
+        if self.objects.evaluator is not None:
+            return [self.objects.evaluator], given
+        return self._proxies(memory_format, rate), given
 
-    def _proxy(self, memory_format: str, rate: float) -> ProxyTraining:
-        epochs = self.run.decision("proxy_epochs")
-        if epochs is None:
+    def _proxies(self, memory_format: str, rate: float) -> list[ProxyTraining]:
+        rungs = self.run.decision("proxy_epochs")
+        if rungs is None:
             spent = self.run.seconds["search"]
-            epochs = proxy_epochs_for(self.request, len(self.data.train), self.limits, rate, spent=spent)
-            self.run.decide("proxy_epochs", epochs)
-            images = round(epochs * len(self.data.train))
-            self.watch.note(f"each candidate is trained for {epochs:g} epochs ({images:,} images) before it is scored")
-        warm = self.trained is not None
-        return ProxyTraining(epochs, self.request.metric, self.accelerator, memory_format, pretrained=warm)
+            chosen = proxy_epochs_for(self.request, len(self.data.train), self.limits, rate, spent=spent)
+            rungs = self.run.decide("proxy_epochs", list(chosen))
+            images = round(rungs[0] * len(self.data.train))
+            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({images:,} images at first)")
+        first = ProxyTraining(
+            rungs[0], self.request.metric, self.accelerator, memory_format, pretrained=self.trained is not None
+        )
+        return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 
     def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
@@ -245,12 +252,14 @@ class SearchRun:
         space: SearchSpace,
         meter: CostMeter,
         pool: WorkerPool,
-        evaluator: Evaluator,
+        evaluators: Sequence[Evaluator],
         given: Sequence[Architecture],
     ) -> str:
         if (stopped := self.run.decision("stopped")) is not None:
             return str(stopped)
         request, shared = self.request, self.request.method == "shared"
+        rungs = self.run.decision("proxy_epochs") or ()
+        weights = self.run.path / "training" / "candidates"
         setup = SearchSetup(
             space=space,
             task=self.task,
@@ -260,7 +269,10 @@ class SearchRun:
             limits=Limits(trials=len(given)) if shared else self.limits,
             prune_above=request.prune_above,
             seed=request.seed,
-            evaluator=evaluator,
+            evaluator=evaluators[0],
+            promotions=tuple(evaluators[1:]),
+            factors=tuple(high / low for low, high in pairwise(rungs)),
+            weights=weights,
         )
 
         def on_status(status: SearchStatus) -> None:
@@ -277,7 +289,11 @@ class SearchRun:
             first=given,
             origin=DERIVED if shared else FIRST,
         )
-        return str(self.run.decide("stopped", search.run()))
+        if len(evaluators) > 1:
+            weights.mkdir(parents=True, exist_ok=True)
+        stopped = self.run.decide("stopped", search.run())
+        shutil.rmtree(weights, ignore_errors=True)
+        return str(stopped)
 
     # ---- the winner out ---------------------------------------------------------------------------------------------
 
@@ -290,7 +306,6 @@ class SearchRun:
         meter: CostMeter,
         stopped: str,
         memory_format: str,
-        evaluator: Evaluator,
     ) -> SearchResult:
         folder = self.run.path
         row, network = networks[0]
@@ -319,7 +334,6 @@ class SearchRun:
             parity=parity,
             stopped=stopped,
             memory_format=memory_format,
-            proxy_epochs=evaluator.epochs if isinstance(evaluator, ProxyTraining) else None,
             accelerator=self.accelerator,
         )
         write_report(result, trials, folder / REPORT)

@@ -74,7 +74,7 @@ def search(
     runtime: str = "onnxruntime",
     threads: int = 1,
     accelerator: str = "auto",
-    proxy_epochs: float | None = None,
+    proxy_epochs: float | Sequence[float] | None = None,
     supernet_epochs: float | None = None,
     latency_table: str | Path | None = None,
     final_epochs: int | None = None,
@@ -117,7 +117,8 @@ def search(
         runtime: "onnxruntime" or "torch".
         threads: Of the runtime.
         accelerator: Where networks are trained: "auto", "cpu", "cuda", "mps".
-        proxy_epochs: Of each candidate's short training; None chooses.
+        proxy_epochs: Of each candidate's short training. Several, as [1, 3, 9], for successive halving: those that
+            are best after 1 are trained on to 3, and so on. None chooses.
         supernet_epochs: Of the supernet; None chooses.
         latency_table: File to predict latencies from, for shared weights; None measures one.
         final_epochs: Of the finalists' full training; None chooses.
@@ -164,7 +165,7 @@ def search(
         runtime=runtime,
         threads=threads,
         accelerator=accelerator,
-        proxy_epochs=proxy_epochs,
+        proxy_epochs=_rungs(proxy_epochs),
         supernet_epochs=supernet_epochs,
         latency_table=str(latency_table) if latency_table is not None else None,
         final_epochs=final_epochs,
@@ -454,3 +455,9 @@ def _absolute(text: str | None) -> str:
     """So that a resume finds a file from another folder; what is no file stays as it is."""
     path = Path(text or "").expanduser()
     return str(path.resolve()) if path.exists() else str(text)
+
+
+def _rungs(epochs: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    if epochs is None:
+        return None
+    return (float(epochs),) if isinstance(epochs, int | float) else tuple(map(float, epochs))

@@ -101,6 +101,7 @@ class SearchEvidence:
 
 def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
     """Compares random trials with later proposals by their rewards; both saw the same proxy and the same costs."""
+    trials = [trial for trial in trials if trial.promotes is None]  # longer training has higher rewards
     drawn = [trial for trial in trials if trial.origin == "random"]
     proposed = [trial for trial in trials if trial.origin not in ("random", FIRST)]
     random, later = _group(drawn), _group(proposed)

@@ -54,7 +54,7 @@ def accuracy_against_cost(
         mode="markers",
         name=f"trials ({searched})",
         marker={"symbol": "circle-open", "size": 8, "color": BLUE, "line": {"width": 1.5}},
-        text=[f"trial {t.number} · {html.escape(t.origin)}" for _, _, t in shown],
+        text=[_trial_name(t) for _, _, t in shown],
         hovertemplate=f"%{{text}}<br>{searched} %{{y:.1%}}<br>%{{x:.4~g}} {unit}<extra></extra>",
     )
     front = pareto_front([(cost, accuracy) for cost, accuracy, _ in shown])
@@ -122,7 +122,7 @@ def outside_figure(trials: Sequence[TrialRecord], trained: Sequence[TrainedNetwo
 
 
 def reward_over_trials(trials: Sequence[TrialRecord]) -> go.Figure:
-    """Every reward, the best so far, and the band from mean to best of the random start-up trials."""
+    """Every reward of a first training, the best so far, and the band from mean to best of the random trials."""
     figure = go.Figure()
     random = search_against_random(trials).random
     if random.mean is not None and random.best is not None:
@@ -132,7 +132,7 @@ def reward_over_trials(trials: Sequence[TrialRecord]) -> go.Figure:
         )
         for level in (random.mean, random.best):
             figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
-    rewarded = [(t, t.reward) for t in trials if t.reward is not None]
+    rewarded = [(t, t.reward) for t in trials if t.reward is not None and t.promotes is None]
     groups = (
         ("random", GREY, "circle-open", 1.0, [p for p in rewarded if p[0].state == "complete" and _is_random(p[0])]),
         ("proposed", BLUE, "circle", 1.0, [p for p in rewarded if p[0].state == "complete" and not _is_random(p[0])]),
@@ -298,8 +298,13 @@ def _is_random(trial: TrialRecord) -> bool:
     return trial.origin == "random"
 
 
+def _trial_name(trial: TrialRecord) -> str:
+    further = f", trained on from trial {trial.promotes}" if trial.promotes is not None else ""
+    return f"trial {trial.number} · {html.escape(trial.origin)}{further}"
+
+
 def _trial_words(trial: TrialRecord) -> str:
-    words = [f"trial {trial.number} · {html.escape(trial.origin)}"]
+    words = [_trial_name(trial)]
     if trial.accuracy is not None:
         words.append(f"accuracy {percent(trial.accuracy)}")
     if trial.cost and trial.cost.latency:

@@ -19,6 +19,7 @@ from archfit.report.wording import (
     budget_verdicts,
     count,
     duration,
+    epochs_in_words,
     latency_range,
     megabytes,
     milliseconds,
@@ -44,7 +45,7 @@ def searched_accuracy(result: RunResult) -> str:
         return "shared-weight accuracy"
     recipe = result.search.get("proxy")
     epochs = recipe.get("epochs") if isinstance(recipe, Mapping) else None
-    return f"proxy accuracy, {plain(epochs)} epoch{'' if epochs == 1 else 's'}" if epochs else "proxy accuracy"
+    return f"proxy accuracy, {epochs_in_words(epochs)}" if epochs else "proxy accuracy"
 
 
 def headline(result: RunResult) -> Markup:
@@ -355,6 +356,12 @@ def _times(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{words.get(name, readable(name))} {duration(value)}" for name, value in seconds.items())
 
 
+def _relation(trial: TrialRecord) -> str:
+    if trial.promotes is not None:
+        return f"trains trial {trial.promotes} on"
+    return "" if trial.repeat_of is None else f"repeats trial {trial.repeat_of}"
+
+
 def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
     rows = [
         (
@@ -366,7 +373,7 @@ def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
             count(trial.cost.params if trial.cost else None),
             _number(trial.reward),
             {True: "yes", False: "no", None: "–"}[trial.within_budget],
-            trial.reason or ("" if trial.repeat_of is None else f"repeats trial {trial.repeat_of}"),
+            trial.reason or _relation(trial),
         )
         for trial in trials
     ]
@@ -379,7 +386,7 @@ def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
         "parameters",
         "reward",
         "in budget",
-        "reason",
+        "remark",
     )
     return section(
         "trials",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archfit.cost import Budget, Cost, Latency, format_count
@@ -53,6 +54,13 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def epochs_in_words(epochs: float | Sequence[float]) -> str:
+    """Of proxy training: 3 -> "3 epochs", [1, 3, 9] -> "1 epoch, the best on to 3 and 9"."""
+    first, *further = [epochs] if isinstance(epochs, int | float) else list(epochs)
+    words = f"{first:g} epoch{'' if first == 1 else 's'}"
+    return f"{words}, the best on to {' and '.join(f'{each:g}' for each in further)}" if further else words
 
 
 def parity_sentence(same: int, images: int, difference: float) -> str:

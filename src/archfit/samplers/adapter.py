@@ -19,6 +19,8 @@ from archfit.samplers.proposals import Indices, Observation, Proposer, RandomSea
 LOG_PROB = "sampler:log_prob"
 ORIGIN = "origin"
 REWARD = "reward"
+PROMOTES = "promotes"
+"""Attribute of a trial that trains an earlier one's network on: its reward is not comparable with first ones."""
 
 Canonical = Callable[[Indices], Indices]
 
@@ -29,7 +31,7 @@ def reward_of(trial: FrozenTrial) -> float | None:
     Raises:
         InputError: The reward is not finite.
     """
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or PROMOTES in trial.user_attrs:
         return None
     reward = trial.user_attrs.get(REWARD, trial.values[0] if trial.values else None)
     if reward is None:

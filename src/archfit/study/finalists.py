@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from archfit.architecture import SearchSpace, Task, to_indices
+from archfit.architecture import Task
 from archfit.data import ImageData
 from archfit.errors import ArchfitError
-from archfit.samplers import Observation, denoised
-from archfit.study.record import TrialRecord
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, fit, training_rate
@@ -43,23 +41,6 @@ class FullTraining:
     def validation_accuracy(self) -> float:
         """Of the kept weights, which are those of the last epoch."""
         return self.curve[-1][2]
-
-
-def rank(trials: Sequence[TrialRecord], space: SearchSpace) -> list[TrialRecord]:
-    """Trained trials within the budget, best first by what their networks may be expected to get again.
-
-    The best of many rewards is a lucky one; what similar networks of the space got puts it right (`denoised`). The
-    earlier trial goes first where two are equal.
-    """
-    trained = [t for t in trials if t.state == "complete" and t.repeat_of is None and t.architecture is not None]
-    history = [
-        Observation(t.number, to_indices(space, t.architecture), t.reward)
-        for t in trained
-        if t.architecture is not None and t.reward is not None
-    ]
-    expected = dict(zip((seen.number for seen in history), denoised(history), strict=True))
-    within = [t for t in trained if t.within_budget and t.number in expected]
-    return sorted(within, key=lambda t: (-expected[t.number], t.number))
 
 
 def train_in_full(

@@ -16,7 +16,7 @@ class Limits:
     """A search stops at whichever comes first; without any, after 30 minutes.
 
     Attributes:
-        trials: Proposed in all, pruned and failed ones too.
+        trials: Architectures proposed in all, pruned and failed ones too.
         seconds: For search and final training together.
         patience: Trained trials without a better reward.
     """
@@ -44,12 +44,13 @@ class Limits:
 
 
 def trials_since_best(trials: Sequence[TrialRecord]) -> int:
-    """Trials after the trained one with the best reward; all of them if none was trained. Repeats are left out.
+    """Trials after the trained one with the best reward; all of them if none was trained. Repeats and
+    networks that were trained on are left out.
 
     Args:
         trials: That ended, in the order they did.
     """
-    counted = [t for t in trials if t.state in ("complete", "pruned") and t.repeat_of is None]
+    counted = [t for t in trials if t.state in ("complete", "pruned") and t.repeat_of is None and t.promotes is None]
     rewards = [t.reward if t.state == "complete" and t.reward is not None else float("-inf") for t in counted]
     if not rewards or max(rewards) == float("-inf"):
         return len(counted)

@@ -37,6 +37,8 @@ class TrialRecord:
         repeat_of: Number of the earlier trial with the same network, whose accuracy this one shares.
         seed: Of its proxy training.
         finished_s: Seconds after the start of the study's first trial.
+        rung: Of successive halving; 0 where a network is trained for the first time.
+        promotes: Number of the trial whose network this one trains on.
     """
 
     number: int
@@ -53,3 +55,5 @@ class TrialRecord:
     repeat_of: int | None
     seed: int
     finished_s: float | None
+    rung: int = 0
+    promotes: int | None = None

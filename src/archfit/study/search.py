@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from optuna.trial import TrialState
 
+from archfit._files import write_whole
 from archfit.architecture import Architecture, SearchSpace, Task, space_size
 from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
 from archfit.reward import Reward
+from archfit.samplers import PROMOTES
 from archfit.study.limits import Limits, trials_since_best
+from archfit.study.ranking import next_promotion
 from archfit.study.record import FIRST, TrialRecord
 from archfit.study.storage import asked, distributions, record, records
 from archfit.study.workers import Event, WorkerPool
@@ -43,6 +48,9 @@ class SearchSetup:
         prune_above: A candidate whose cost is past this many times a bound is not trained.
         seed: Of everything random.
         evaluator: Runs in the workers.
+        promotions: Evaluators that train a candidate on, one for each rung after the first.
+        factors: One in so many candidates of a rung goes on to the next; one for each of `promotions`.
+        weights: Folder for the weights of candidates that may be trained on.
     """
 
     space: SearchSpace
@@ -54,6 +62,9 @@ class SearchSetup:
     prune_above: float
     seed: int
     evaluator: Evaluator
+    promotions: tuple[Evaluator, ...] = ()
+    factors: tuple[float, ...] = ()
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +87,9 @@ class SearchStatus:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best reward within the budget, else the best reward."""
+        """The best reward within the budget of those trained longest, else the best reward."""
         trained = [t for t in self.trials if t.state == "complete" and t.reward is not None]
-        return max(trained, key=lambda t: (bool(t.within_budget), t.reward), default=None)
+        return max(trained, key=lambda t: (bool(t.within_budget), t.rung, t.reward), default=None)
 
 
 @dataclass
@@ -144,7 +155,10 @@ class TrialSearch:
         self._share: dict[int, float] = {}
         self._measuring = False
         self._repeats = _repeats_in_a_row(list(self._records.values()))
-        self._proposed = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+        self._proposed = sum(
+            trial.state != TrialState.WAITING and PROMOTES not in trial.user_attrs
+            for trial in study.get_trials(deepcopy=False)
+        )
         self._first = first
         self._origin = origin
         self._known = {r.architecture for r in self._records.values() if r.architecture}
@@ -167,7 +181,10 @@ class TrialSearch:
             # One worker: nothing is proposed before the last answer is known, so that a run repeats exactly.
             # More: the next candidate is measured while the others train.
             spare = 1 if self._pool.size > 1 else 0
-            if stopped is None and len(self._ready) < self._pool.free + spare:
+            asking = len(self._ready) < self._pool.free + spare
+            if asking and self._promote():
+                pass
+            elif asking and stopped is None:
                 self._proposed += 1
                 self._prepare(self._study.ask(self._distributions))
             while self._ready and self._pool.free:
@@ -187,6 +204,9 @@ class TrialSearch:
         attrs = trial.user_attrs
         if "reward" in attrs:  # the driver died between storing the result and telling it
             self._finish(trial)
+            return
+        if (promoted := attrs.get(PROMOTES)) is not None:
+            self._prepare_promotion(trial, self._records[promoted])
             return
         twin = self._twin(architecture, trial.number)
         self._known.add(architecture)
@@ -221,10 +241,42 @@ class TrialSearch:
             return
         self._ready.append((trial, architecture))
 
+    def _promote(self) -> bool:
+        """Asks for the trial that trains a candidate on, if one is due and time is left."""
+        setup = self._setup
+        if not setup.promotions or self._time_is_up():
+            return False
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if waiting and PROMOTES not in waiting[0].user_attrs:  # `ask` gives it first
+            return False
+        if not waiting:  # else the driver died before it could ask
+            source = next_promotion(tuple(self._records.values()), setup.factors, setup.space)
+            if source is None or source.architecture is None:
+                return False
+            attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
+            self._study.enqueue_trial(dict(source.architecture.choices), user_attrs=attrs)
+        self._prepare(self._study.ask(self._distributions))
+        return True
+
+    def _prepare_promotion(self, trial: optuna.Trial, source: TrialRecord) -> None:
+        """Architecture and cost are those of the trial whose network is trained on."""
+        assert source.architecture is not None
+        assert source.cost is not None
+        if "cost" not in trial.user_attrs:
+            self._set(
+                trial,
+                architecture=source.architecture.to_json(),
+                seed=trial_seed(self._setup.seed, trial.number),
+                within_budget=source.within_budget,
+                cost=source.cost.to_json(),
+            )
+        self._remember(trial)
+        self._ready.append((trial, source.architecture))
+
     def _twin(self, architecture: Architecture, number: int) -> TrialRecord | None:
         """An earlier finished trial with the same network that was itself measured."""
         for other in self._records.values():
-            measured = other.repeat_of is None and other.state in ("complete", "pruned")
+            measured = other.repeat_of is None and other.rung == 0 and other.state in ("complete", "pruned")
             if measured and other.architecture == architecture and other.number != number:
                 return other
         return None
@@ -232,8 +284,10 @@ class TrialSearch:
     def _dispatch(self, trial: optuna.Trial, architecture: Architecture) -> None:
         self._training[trial.number] = trial
         self._share[trial.number] = 0.0
-        seed = trial_seed(self._setup.seed, trial.number)
-        self._pool.submit(trial.number, partial(_evaluate, self._setup, architecture, seed))
+        seed, attrs = trial_seed(self._setup.seed, trial.number), trial.user_attrs
+        rung, source = attrs.get("rung", 0), attrs.get(PROMOTES)
+        job = partial(_evaluate, self._setup, architecture, seed, trial.number, rung=rung, source=source)
+        self._pool.submit(trial.number, job)
 
     def _handle(self, event: Event) -> None:
         if event.key not in self._training:
@@ -294,9 +348,7 @@ class TrialSearch:
         limits = self._setup.limits
         if limits.trials is not None and self._proposed >= limits.trials:
             return f"{limits.trials} trials"
-        # However short the time, every worker gets a candidate: a search without one has nothing to deliver.
-        late = limits.search_seconds is not None and self.elapsed + self._typical_seconds() / 2 > limits.search_seconds
-        if late and self._proposed >= self._pool.size:
+        if self._time_is_up():
             return f"the search's half of {limits.seconds:g} s"
         ended = sorted(
             (r for r in self._records.values() if r.finished_s is not None), key=lambda r: r.finished_s or 0.0
@@ -308,6 +360,12 @@ class TrialSearch:
         if len(self._known) >= space_size(self._setup.space):
             return "every architecture of the space was tried"
         return None
+
+    def _time_is_up(self) -> bool:
+        """However short the time, every worker gets a candidate: a search without one has nothing to deliver."""
+        limit = self._setup.limits.search_seconds
+        late = limit is not None and self.elapsed + self._typical_seconds() / 2 > limit
+        return late and self._proposed >= self._pool.size
 
     def _typical_seconds(self) -> float:
         """Training time of the average trial, to stop before a trial that would not end in time."""
@@ -323,15 +381,33 @@ def _evaluate(
     setup: SearchSetup,
     architecture: Architecture,
     seed: int,
+    number: int,
     context: WorkerContext,
     report: Callable[[Any], None],
+    *,
+    rung: int = 0,
+    source: int | None = None,
 ) -> float:
+    """Trains and scores a new network, or the one of trial `source` on; keeps its weights where it may go on."""
     torch.manual_seed(seed)
     network = setup.space.build(architecture, setup.task)
-    return float(setup.evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
+    if source is not None:
+        network.load_state_dict(torch.load(_weights(setup, source), weights_only=True))
+    evaluator = (setup.evaluator, *setup.promotions)[rung]
+    accuracy = float(evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
+    if rung < len(setup.promotions):
+        content = io.BytesIO()
+        torch.save(network.state_dict(), content)
+        write_whole(_weights(setup, number), content.getvalue())
+    return accuracy
+
+
+def _weights(setup: SearchSetup, number: int) -> Path:
+    assert setup.weights is not None, "promotions need a folder for weights"
+    return setup.weights / f"trial-{number}.pt"
 
 
 def _repeats_in_a_row(trials: Sequence[TrialRecord]) -> int:
     """How many of the last trials were known already; those that are running are not counted."""
-    ended = [trial for trial in trials if trial.state != "running"]
+    ended = [trial for trial in trials if trial.state != "running" and trial.promotes is None]
     return next((n for n, trial in enumerate(reversed(ended)) if trial.repeat_of is None), len(ended))

@@ -22,6 +22,7 @@ from sqlalchemy import event
 from archfit.architecture import Architecture, SearchSpace
 from archfit.cost import Cost
 from archfit.errors import RunError
+from archfit.samplers import PROMOTES
 from archfit.study.record import State, TrialRecord
 
 STUDY_NAME = "archfit"
@@ -135,6 +136,8 @@ def record(trial: FrozenTrial, start: datetime | None) -> TrialRecord:
         repeat_of=attrs.get("repeat_of"),
         seed=attrs.get("seed", 0),
         finished_s=(finished - start).total_seconds() if finished and start else None,
+        rung=attrs.get("rung", 0),
+        promotes=attrs.get(PROMOTES),
     )
 
 

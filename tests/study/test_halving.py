@@ -1,0 +1,216 @@
+"""Successive halving: some candidates are trained on."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import event
+from study_toy import TASK, ToySpace, ToySteps, measure
+
+from archfit.architecture import Architecture
+from archfit.cost import Budget
+from archfit.reward import absolute
+from archfit.samplers import PROMOTES, make_sampler
+from archfit.study.limits import Limits, trials_since_best
+from archfit.study.ranking import next_promotion, rank
+from archfit.study.record import State, TrialRecord
+from archfit.study.search import SearchSetup, SearchStatus, TrialSearch
+from archfit.study.storage import close_study, open_study, records
+from archfit.study.workers import WorkerPool
+
+
+def _trial(
+    number: int,
+    reward: float | None,
+    width: int,
+    *,
+    rung: int = 0,
+    promotes: int | None = None,
+    state: State = "complete",
+    within: bool = True,
+) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        state=state,
+        architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", 1))),
+        origin="random",
+        cost=None,
+        accuracy=None,
+        reward=reward,
+        within_budget=within,
+        seconds_measure=0.0,
+        seconds_train=0.0,
+        reason=None,
+        repeat_of=None,
+        seed=0,
+        finished_s=float(number),
+        rung=rung,
+        promotes=promotes,
+    )
+
+
+SPACE = ToySpace()
+SIX = [_trial(number, 0.5 + 0.05 * number, number + 1) for number in range(6)]
+
+
+def test_the_best_third_goes_on() -> None:
+    assert next_promotion(SIX[:2], (3.0,), SPACE) is None
+    assert next_promotion(SIX[:3], (3.0,), SPACE) == SIX[2]
+    assert next_promotion(SIX, (3.0,), SPACE) == SIX[5]
+    asked = [*SIX, _trial(6, None, 6, rung=1, promotes=5, state="running")]
+    assert next_promotion(asked, (3.0,), SPACE) == SIX[4]
+    both = [*asked, _trial(7, None, 5, rung=1, promotes=4, state="failed")]
+    assert next_promotion(both, (3.0,), SPACE) is None  # what failed is not tried again
+    assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE) is None
+
+
+def test_higher_rungs_go_first() -> None:
+    further = [_trial(6 + n, 0.7 + 0.01 * n, 6 - n, rung=1, promotes=5 - n) for n in range(2)]
+    assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE) == further[1]
+    assert next_promotion([*SIX, *further], (3.0,), SPACE) is None
+
+
+def test_what_was_trained_longest_is_ranked_first_and_once() -> None:
+    further = [_trial(6, 0.6, 6, rung=1, promotes=5), _trial(7, 0.7, 4, rung=1, promotes=3)]
+    assert [t.number for t in rank([*SIX, *further], SPACE)] == [7, 6, 4, 2, 1, 0]
+    gone = [*SIX, replace(further[0], state="failed", reward=None)]
+    assert rank(gone, SPACE)[0].number == 5  # what failed later is what it was
+
+
+def test_patience_does_not_count_them() -> None:
+    assert trials_since_best([*SIX, _trial(6, 0.9, 6, rung=1, promotes=5)]) == 0
+    assert trials_since_best([SIX[5], SIX[0], _trial(6, 0.1, 6, rung=1, promotes=5)]) == 1
+
+
+def _setup(folder: Path, **changes: Any) -> SearchSetup:
+    setup = SearchSetup(
+        space=ToySpace(),
+        task=TASK,
+        budget=Budget(params=1000),
+        reward=absolute,
+        chance=0.5,
+        limits=Limits(trials=9),
+        prune_above=2.0,
+        seed=3,
+        evaluator=ToySteps(1),
+        promotions=(ToySteps(2, continued=True), ToySteps(6, continued=True)),
+        factors=(3.0, 3.0),
+        weights=folder,
+    )
+    return replace(setup, **changes)
+
+
+def _study(path: Path, setup: SearchSetup) -> optuna.Study:
+    return open_study(path / "study.db", make_sampler("predictor", choices=setup.space.choices, seed=setup.seed))
+
+
+def _run(path: Path, setup: SearchSetup, pool: WorkerPool, **settings: Any) -> tuple[str, list[TrialRecord]]:
+    study = _study(path, setup)
+    try:
+        search = TrialSearch(study, setup, pool, measure, **{"on_status": lambda _: None, **settings})
+        return search.run(), records(study)
+    finally:
+        close_study(study)
+
+
+def test_a_search_trains_its_best_on(tmp_path: Path, one_worker: WorkerPool) -> None:
+    told: list[SearchStatus] = []
+    stopped, trials = _run(tmp_path, _setup(tmp_path), one_worker, on_status=told.append)
+    assert stopped == "9 trials"
+    by_rung = {rung: [t for t in trials if t.rung == rung] for rung in range(3)}
+    assert len(by_rung[0]) == 9
+    assert by_rung[2]
+    for trial in trials:
+        assert trial.state == "complete"
+        assert trial.architecture is not None
+        assert trial.accuracy is not None
+        width, depth = int(trial.architecture["width"]), int(trial.architecture["depth"])
+        # 1, 3 or 9 epochs: each rung goes on from the weights of the one before.
+        epochs = 1000 * (trial.accuracy - 0.5 - 0.05 * width + 0.02 * depth)
+        assert epochs == pytest.approx(3**trial.rung, abs=1e-3)
+        if trial.promotes is not None:
+            source = trials[trial.promotes]
+            assert (source.rung, source.architecture, source.cost) == (trial.rung - 1, trial.architecture, trial.cost)
+            assert source.origin == trial.origin
+    best = max(by_rung[0], key=lambda t: t.reward or 0.0)
+    assert rank(trials, ToySpace())[0].architecture == best.architecture
+    assert told[-1].best is not None
+    assert told[-1].best.rung == 2
+
+
+def test_samplers_learn_from_first_trainings_alone(tmp_path: Path, one_worker: WorkerPool) -> None:
+    _, halved = _run(tmp_path, _setup(tmp_path, limits=Limits(trials=14)), one_worker)
+    plain = _setup(tmp_path, limits=Limits(trials=14), promotions=(), factors=())
+    (tmp_path / "plain").mkdir()
+    _, once = _run(tmp_path / "plain", plain, one_worker)
+    # The number of a trial decides its stream: what is uniform is not the same, what was learnt from is.
+    assert len([t for t in halved if t.rung == 0]) == len(once) == 14
+    study = _study(tmp_path, plain)
+    learnt = study.sampler._reader.history(study.get_trials())  # type: ignore[attr-defined]
+    close_study(study)
+    assert [seen.number for seen in learnt] == [t.number for t in halved if t.rung == 0]
+
+
+def test_weights_that_are_gone_fail_the_trial_alone(tmp_path: Path, one_worker: WorkerPool) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+
+    def lose(status: SearchStatus) -> None:
+        if len(status.trials) == 3 and weights.is_dir():
+            shutil.rmtree(weights)
+            weights.mkdir()
+
+    _, trials = _run(tmp_path, _setup(weights), one_worker, on_status=lose)
+    failed = [t for t in trials if t.state == "failed"]
+    assert failed
+    assert all(t.rung == 1 and "No such file" in str(t.reason) for t in failed)
+    assert len([t for t in trials if t.rung == 0 and t.state == "complete"]) == 9
+
+
+class _Killed(BaseException):
+    """The driver's death."""
+
+
+@pytest.mark.parametrize("every", [13, 17, 29])
+def test_dying_often_changes_nothing(tmp_path: Path, one_worker: WorkerPool, every: int) -> None:
+    def plain(trials: list[TrialRecord]) -> list[TrialRecord]:
+        return [replace(t, seconds_measure=0.0, seconds_train=0.0, finished_s=0.0) for t in trials]
+
+    for name in ("straight", "dying"):
+        (tmp_path / name).mkdir()
+    _, straight = _run(tmp_path / "straight", _setup(tmp_path / "straight"), one_worker)
+    path, setup, deaths = tmp_path / "dying", _setup(tmp_path / "dying"), 0
+    while True:
+        study = _study(path, setup)
+        left = [every]
+
+        def on_commit(_: object, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise _Killed
+
+        event.listen(study._storage._backend.engine, "commit", on_commit)  # type: ignore[attr-defined]
+        try:
+            TrialSearch(study, setup, one_worker, measure, on_status=lambda _: None).run()
+            dying = records(study)
+            break
+        except _Killed:
+            deaths += 1
+        finally:
+            close_study(study)
+    assert deaths >= 3
+    assert plain(dying) == plain(straight)
+    assert any(t.promotes is not None for t in straight)
+
+
+def test_two_workers(tmp_path: Path, two_workers: WorkerPool) -> None:
+    _, trials = _run(tmp_path, _setup(tmp_path, limits=Limits(trials=15)), two_workers)
+    assert len([t for t in trials if t.rung == 0]) == 15
+    promoted = [t.promotes for t in trials if t.promotes is not None]
+    assert len(promoted) == len(set(promoted)) >= 5
+    assert PROMOTES == "promotes"
