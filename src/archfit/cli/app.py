@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archfit._version import __version__
+from archfit.cli.bench import bench
 from archfit.cli.compare import compare
 from archfit.cli.measure import measure
 from archfit.cli.models import models
@@ -45,3 +46,4 @@ def options(
 
 for command in (search, train, resume, report, measure, predict, models, compare):
     app.command()(command)
+app.add_typer(bench, name="bench")

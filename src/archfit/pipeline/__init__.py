@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from archfit._lazy import door
 
 if TYPE_CHECKING:
+    from archfit.pipeline.benching import Bench, bench_samplers
     from archfit.pipeline.comparing import Comparison, compare
     from archfit.pipeline.estimate import Estimate, dry_run
     from archfit.pipeline.measuring import Measured, measure, predict
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from archfit.pipeline.watch import Silent, TrainingStatus, Watch
 
 __all__ = [
+    "Bench",
     "Best",
     "Comparison",
     "Estimate",
@@ -30,6 +32,7 @@ __all__ = [
     "TrainResult",
     "TrainingStatus",
     "Watch",
+    "bench_samplers",
     "compare",
     "dry_run",
     "is_training",
@@ -50,6 +53,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "benching": ["Bench", "bench_samplers"],
         "comparing": ["Comparison", "compare"],
         "estimate": ["Estimate", "dry_run"],
         "measuring": ["Measured", "measure", "predict"],

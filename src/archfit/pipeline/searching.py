@@ -14,12 +14,13 @@ from torch import nn
 
 from archfit._version import __version__
 from archfit.architecture import Architecture, SearchSpace, Task, from_indices, to_indices
+from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.deploy import NETWORK, test_deployed, write_network
 from archfit.device import LocalDevice
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator, ProxyTraining
-from archfit.pipeline.finals import Finals
+from archfit.pipeline.finals import Finals, shown
 from archfit.pipeline.initial import INIT
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult, summarise
@@ -297,6 +298,23 @@ class SearchRun:
 
     # ---- the winner out ---------------------------------------------------------------------------------------------
 
+    def _written(
+        self, space: SearchSpace, networks: Sequence[tuple[TrainedNetwork, nn.Module]], meter: CostMeter
+    ) -> tuple[TrainedNetwork, nn.Module, Cost]:
+        """Writes the first network whose file, measured once more, holds the budget; without one, the very first."""
+        folder = self.run.path
+        measured: list[Cost] = []
+        for place, (row, network) in enumerate([*networks, networks[0]]):
+            self.watch.step(f"writing {row.name} and measuring it")
+            write_network(folder, network, self.data, space=space, architecture=row.architecture, version=__version__)
+            if place == len(networks):
+                break
+            measured.append(meter.file(folder / NETWORK, network))
+            if self.request.budget.holds(measured[-1]):
+                return row, network, measured[-1]
+            self.watch.note(f"{row.name} is past the budget as a file ({shown(measured[-1])})")
+        return *networks[0], measured[0]
+
     def _deliver(
         self,
         space: SearchSpace,
@@ -308,11 +326,9 @@ class SearchRun:
         memory_format: str,
     ) -> SearchResult:
         folder = self.run.path
-        row, network = networks[0]
-        self.watch.step("writing the network, testing it once")
-        write_network(folder, network, self.data, space=space, architecture=row.architecture, version=__version__)
+        row, network, cost = self._written(space, networks, meter)
+        self.watch.step("testing the network once")
         test, parity = test_deployed(folder / NETWORK, network, self.data)
-        cost = meter.file(folder / NETWORK, network)
         winner = replace(
             row,
             role="winner",
@@ -328,7 +344,7 @@ class SearchRun:
             space=space,
             device=self.device,
             winner=winner,
-            others=[*(other for other, _ in networks[1:]), *compared],
+            others=[*(other for other, _ in networks if other is not row), *compared],
             trials=trials,
             test=test,
             parity=parity,

@@ -251,7 +251,7 @@ class TrialSearch:
             return False
         if not waiting:  # else the driver died before it could ask
             source = next_promotion(tuple(self._records.values()), setup.factors, setup.space)
-            if source is None or source.architecture is None:
+            if source is None or source.architecture is None or self._time_is_up(source.rung + 1):
                 return False
             attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
             self._study.enqueue_trial(dict(source.architecture.choices), user_attrs=attrs)
@@ -361,16 +361,25 @@ class TrialSearch:
             return "every architecture of the space was tried"
         return None
 
-    def _time_is_up(self) -> bool:
-        """However short the time, every worker gets a candidate: a search without one has nothing to deliver."""
+    def _time_is_up(self, rung: int = 0) -> bool:
+        """Whether half a training to this rung does not fit any more.
+
+        However short the time, every worker gets a candidate: a search without one has nothing to deliver.
+        """
         limit = self._setup.limits.search_seconds
-        late = limit is not None and self.elapsed + self._typical_seconds() / 2 > limit
+        late = limit is not None and self.elapsed + self._typical_seconds(rung) / 2 > limit
         return late and self._proposed >= self._pool.size
 
-    def _typical_seconds(self) -> float:
-        """Training time of the average trial, to stop before a trial that would not end in time."""
-        times = [r.seconds_train for r in self._records.values() if r.state == "complete" and r.repeat_of is None]
-        return sum(times) / len(times) if times else 0.0
+    def _typical_seconds(self, rung: int) -> float:
+        """Mean time of the trainings to a rung; where there was none, by the one before."""
+        times = [
+            r.seconds_train
+            for r in self._records.values()
+            if r.state == "complete" and r.repeat_of is None and r.rung == rung
+        ]
+        if times or not rung:
+            return sum(times) / len(times) if times else 0.0
+        return self._setup.factors[rung - 1] * self._typical_seconds(rung - 1)
 
     def _tell_status(self) -> None:
         trials = tuple(self._records[number] for number in sorted(self._records))
