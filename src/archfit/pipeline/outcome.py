@@ -224,7 +224,7 @@ def _recommendation(
     speed = f"{latency.p50_ms:.3g} ms an image" if latency else f"{winner.cost.params:,} parameters"
     verdict = "holds" if winner.within_budget else "does NOT hold"
     rivals = [o for o in others if o.role == "finalist"]
-    trained = sum(t.state == "complete" for t in trials)
+    trained = sum(t.state == "complete" and t.promotes is None for t in trials)
     picked = (
         f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, "
         if rivals

@@ -47,15 +47,22 @@ def accuracy_against_cost(
     done = [(cost_of(t.cost), t) for t in trials if t.state == "complete" and t.accuracy is not None and t.cost]
     shown = [(cost, t.accuracy, t) for cost, t in done if cost is not None and t.accuracy is not None]
     finals = [(cost, network) for network in trained if (cost := cost_of(network.cost)) is not None]
+    longest = max((t.rung for _, _, t in shown), default=0)
     figure = go.Figure()
     figure.add_scatter(
         x=[cost for cost, _, _ in shown],
         y=[accuracy for _, accuracy, _ in shown],
         mode="markers",
         name=f"trials ({searched})",
-        marker={"symbol": "circle-open", "size": 8, "color": BLUE, "line": {"width": 1.5}},
+        marker={
+            "symbol": "circle-open",
+            "size": 8,
+            "color": BLUE,
+            "line": {"width": 1.5},
+            "opacity": [1.0 if t.rung == longest else 0.4 for _, _, t in shown],  # the longer trained stand out
+        },
         text=[_trial_name(t) for _, _, t in shown],
-        hovertemplate=f"%{{text}}<br>{searched} %{{y:.1%}}<br>%{{x:.4~g}} {unit}<extra></extra>",
+        hovertemplate=f"%{{text}}<br>{searched.partition(',')[0]} %{{y:.1%}}<br>%{{x:.4~g}} {unit}<extra></extra>",
     )
     front = pareto_front([(cost, accuracy) for cost, accuracy, _ in shown])
     figure.add_scatter(

@@ -93,6 +93,8 @@ def accuracy_and_cost(result: RunResult, trials: Sequence[TrialRecord], figure: 
         f"Open circles are the trials of the search with their {searched}. Filled marks are networks trained in full, "
         "with their final validation accuracy. The two kinds of accuracy are not comparable with each other."
     )
+    if any(t.promotes is not None for t in trials):
+        note += " Pale circles were not trained to the end of the proxy's epochs."
     if latency:
         note += " Latency of trials was measured in the search; finalists and references were measured again after it."
     if outside := outside_figure(trials, result.trained, result.budget):

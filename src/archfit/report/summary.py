@@ -134,6 +134,8 @@ def _times(result: RunResult, trials: Sequence[TrialRecord]) -> str:
         for name, words in (("search", "search"), ("train", "training in full"), ("total", "all"))
         if name in seconds
     )
+    further = sum(trial.promotes is not None for trial in trials)
+    told += f"; {further} of them train an earlier one on" if further else ""
     return f"{len(trials)} trials ({told}). Time: {spent}."
 
 
