@@ -12,8 +12,10 @@ from study_toy import DATA, ToySpace
 from torch import nn
 
 from archfit.architecture import Architecture
+from archfit.cost import Cost
 from archfit.errors import ArchfitError
-from archfit.study.finalists import FullTraining, affordable_epochs, rank, train_in_full
+from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
+from archfit.study.ranking import rank
 from archfit.study.record import State, TrialRecord
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
@@ -36,8 +38,8 @@ def _trial(
         state=state,
         architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", depth))),
         origin="random",
-        cost=None,
-        accuracy=None,
+        cost=Cost(params=1, madds=1),
+        accuracy=reward,
         reward=reward,
         within_budget=within,
         seconds_measure=0.0,
@@ -47,6 +49,10 @@ def _trial(
         seed=0,
         finished_s=None,
     )
+
+
+def _worth(accuracy: float, cost: Cost) -> float:
+    return accuracy - 0.01 * cost.madds
 
 
 def test_only_trained_trials_within_the_budget_are_ranked() -> None:
@@ -60,8 +66,8 @@ def test_only_trained_trials_within_the_budget_are_ranked() -> None:
         _trial(7, 0.6, width=3),
         _trial(8, 0.95, width=6, within=None),
     ]
-    assert {trial.number for trial in rank(trials, ToySpace())} == {0, 2, 7}
-    assert rank([], ToySpace()) == []
+    assert {trial.number for trial in rank(trials, ToySpace(), _worth)} == {0, 2, 7}
+    assert rank([], ToySpace(), _worth) == []
 
 
 def test_a_lucky_reward_does_not_come_first() -> None:
@@ -73,7 +79,7 @@ def test_a_lucky_reward_does_not_come_first() -> None:
     ]
     best = max((trial.reward or 0.0, trial.number) for trial in trials)
     trials[0] = _trial(0, best[0] + 0.001)  # its likes have half a tenth to a tenth less
-    assert rank(trials, ToySpace())[0].number == best[1]
+    assert rank(trials, ToySpace(), _worth)[0].number == best[1]
 
 
 def test_affordable_epochs() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from study_toy import TASK, ToySpace, ToySteps, measure
 
 from archfit.architecture import Architecture
-from archfit.cost import Budget
+from archfit.cost import Budget, Cost
 from archfit.reward import absolute
 from archfit.samplers import PROMOTES, make_sampler
 from archfit.study.limits import Limits, trials_since_best
@@ -39,8 +39,8 @@ def _trial(
         state=state,
         architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", 1))),
         origin="random",
-        cost=None,
-        accuracy=None,
+        cost=Cost(params=1, madds=1),
+        accuracy=reward,
         reward=reward,
         within_budget=within,
         seconds_measure=0.0,
@@ -55,31 +55,47 @@ def _trial(
 
 
 SPACE = ToySpace()
+
+
+def _worth(accuracy: float, cost: Cost) -> float:
+    return accuracy - 0.01 * cost.madds
+
+
 SIX = [_trial(number, 0.5 + 0.05 * number, number + 1) for number in range(6)]
 
 
 def test_the_best_third_goes_on() -> None:
-    assert next_promotion(SIX[:2], (3.0,), SPACE) is None
-    assert next_promotion(SIX[:3], (3.0,), SPACE) == SIX[2]
-    assert next_promotion(SIX, (3.0,), SPACE) == SIX[5]
+    assert next_promotion(SIX[:2], (3.0,), SPACE, _worth) is None
+    assert next_promotion(SIX[:3], (3.0,), SPACE, _worth) == SIX[2]
+    assert next_promotion(SIX, (3.0,), SPACE, _worth) == SIX[5]
     asked = [*SIX, _trial(6, None, 6, rung=1, promotes=5, state="running")]
-    assert next_promotion(asked, (3.0,), SPACE) == SIX[4]
+    assert next_promotion(asked, (3.0,), SPACE, _worth) == SIX[4]
     both = [*asked, _trial(7, None, 5, rung=1, promotes=4, state="failed")]
-    assert next_promotion(both, (3.0,), SPACE) is None  # what failed is not tried again
-    assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE) is None
+    assert next_promotion(both, (3.0,), SPACE, _worth) is None  # what failed is not tried again
+    assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE, _worth) is None
 
 
 def test_higher_rungs_go_first() -> None:
     further = [_trial(6 + n, 0.7 + 0.01 * n, 6 - n, rung=1, promotes=5 - n) for n in range(2)]
-    assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE) == further[1]
-    assert next_promotion([*SIX, *further], (3.0,), SPACE) is None
+    assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE, _worth) == further[1]
+    assert next_promotion([*SIX, *further], (3.0,), SPACE, _worth) is None
+
+
+def test_the_cost_is_no_matter_of_luck() -> None:
+    cheap = replace(SIX[0], cost=Cost(params=1, madds=100))
+    dear = replace(SIX[1], cost=Cost(params=1, madds=101))
+
+    def madds_alone(accuracy: float, cost: Cost) -> float:
+        return -float(cost.madds)
+
+    assert rank([dear, cheap], SPACE, madds_alone) == [cheap, dear]
 
 
 def test_what_was_trained_longest_is_ranked_first_and_once() -> None:
     further = [_trial(6, 0.6, 6, rung=1, promotes=5), _trial(7, 0.7, 4, rung=1, promotes=3)]
-    assert [t.number for t in rank([*SIX, *further], SPACE)] == [7, 6, 4, 2, 1, 0]
+    assert [t.number for t in rank([*SIX, *further], SPACE, _worth)] == [7, 6, 4, 2, 1, 0]
     gone = [*SIX, replace(further[0], state="failed", reward=None)]
-    assert rank(gone, SPACE)[0].number == 5  # what failed later is what it was
+    assert rank(gone, SPACE, _worth)[0].number == 5  # what failed later is what it was
 
 
 def test_patience_does_not_count_them() -> None:
@@ -138,7 +154,7 @@ def test_a_search_trains_its_best_on(tmp_path: Path, one_worker: WorkerPool) -> 
             assert (source.rung, source.architecture, source.cost) == (trial.rung - 1, trial.architecture, trial.cost)
             assert source.origin == trial.origin
     best = max(by_rung[0], key=lambda t: t.reward or 0.0)
-    assert rank(trials, ToySpace())[0].architecture == best.architecture
+    assert rank(trials, ToySpace(), _worth)[0].architecture == best.architecture
     assert told[-1].best is not None
     assert told[-1].best.rung == 2
 

@@ -133,6 +133,7 @@ class SearchRun:
             self.limits,
             self.data,
             space,
+            self.reward,
             meter,
             pool,
             self.accelerator,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from archfit.cost import Budget
 from archfit.report.figures import CURVE_COLOURS, styled
 from archfit.report.markup import element, paragraph, section, table
 from archfit.report.page import document, embedded, foot
@@ -166,13 +167,13 @@ def curves(results: Sequence[SamplerResult], of: str, title: str) -> go.Figure:
 
 def bench_page(bench: Mapping[str, Any], results: Sequence[SamplerResult]) -> str:
     """The page of a bench."""
-    bounds = ", ".join(f"{name} {value:g}" for name, value in bench["budget"].items())
+    bounds = str(Budget(**bench["budget"])) if bench["budget"] else ""
     played = (
         f"{len(bench['seeds'])} searches by each sampler on {bench['table']}, the same seeds for all. The reward is "
-        + (f"{bench['reward']!r} with {bounds}" if bounds else "the accuracy")
+        + (f"{bench['reward']!r} under {bounds}" if bounds else "the accuracy")
         + ", of one training drawn from those in the table. Regret: the best mean reward of the table less that of the "
-        "network that a search recommends, in percentage points; recommended is the best by the rewards of all similar "
-        "networks, as a search ranks its finalists. Bands are 95 % intervals of the mean."
+        "network that a search recommends, in percentage points; recommended is the best by the accuracies of all "
+        "similar networks and its own cost, as a search ranks its finalists. Bands are 95 % intervals of the mean."
     )
     body: list[object] = [
         element("header", element("h1", f"archfit: samplers on {bench['table']}")),

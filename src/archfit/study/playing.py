@@ -50,8 +50,8 @@ class Played:
 
     Attributes:
         seed: Of sampler and noise.
-        regret: Best mean reward of the table less that of the recommended network: the best by the rewards of all
-            similar ones.
+        regret: Best mean reward of the table less that of the recommended network: the best by the accuracies of all
+            similar ones and its own cost.
         regret_observed: The same of the network with the best single reward.
         hypervolume: Of the networks seen, by mean accuracy and cost, as a share of the table's; None where the table
             knows no cost.
@@ -80,6 +80,7 @@ def play(game: Game, sampler: str | MakeSampler, seed: int) -> Played:
     study = optuna.create_study(sampler=made, direction="maximize")
     asked = distributions(table.choices)
     history: list[Observation] = []
+    rewards: list[float] = []
     seconds = 0.0
     for number in range(game.evaluations[-1]):
         start = time.perf_counter()
@@ -87,24 +88,30 @@ def play(game: Game, sampler: str | MakeSampler, seed: int) -> Played:
         seconds += time.perf_counter() - start
         indices = tuple(choice.index(trial.params[choice.name]) for choice in table.choices)
         row = table.rows[indices]
-        reward = game.worth(row, row.accuracies[int(noise.integers(len(row.accuracies)))])
+        accuracy = row.accuracies[int(noise.integers(len(row.accuracies)))]
+        reward = game.worth(row, accuracy)
         trial.set_user_attr(REWARD, reward)
         study.tell(trial, reward)
-        history.append(Observation(number, indices, reward))
-    return _looked_at(game, history, seed, 1e3 * seconds / len(history))
+        history.append(Observation(number, indices, accuracy))
+        rewards.append(reward)
+    return _looked_at(game, history, rewards, seed, 1e3 * seconds / len(history))
 
 
-def _looked_at(game: Game, history: Sequence[Observation], seed: int, ms: float) -> Played:
-    rows, best = game.table.rows, game.best()
-    worth = [game.worth(rows[seen.indices], rows[seen.indices].mean) for seen in history]
+def _looked_at(game: Game, accuracies: Sequence[Observation], rewards: Sequence[float], seed: int, ms: float) -> Played:
+    """What the first so many trials recommend, by their accuracies as a search ranks its finalists."""
+    best = game.best()
+    seen = [game.table.rows[one.indices] for one in accuracies]
+    worth = [game.worth(row, row.mean) for row in seen]
     recommended, observed, volumes = [], [], []
     axis = cost_axis(game.table)
     for count in game.evaluations:
-        expected = denoised(history[:count])
+        expected = [
+            game.worth(row, accuracy) for row, accuracy in zip(seen, denoised(accuracies[:count]), strict=False)
+        ]
         recommended.append(best - worth[max(range(count), key=lambda number: expected[number])])
-        observed.append(best - worth[max(range(count), key=lambda number: history[number].reward)])
+        observed.append(best - worth[max(range(count), key=lambda number: rewards[number])])
         if axis is not None:
-            volumes.append(hypervolume(game.table, axis, [rows[seen.indices] for seen in history[:count]]))
+            volumes.append(hypervolume(game.table, axis, seen[:count]))
     return Played(seed, tuple(recommended), tuple(observed), tuple(volumes) if axis is not None else None, ms)
 
 

@@ -66,6 +66,10 @@ class SearchSetup:
     factors: tuple[float, ...] = ()
     weights: Path | None = None
 
+    def worth(self, accuracy: float, cost: Cost) -> float:
+        """The reward."""
+        return float(self.reward(accuracy, self.budget.ratios(cost)))
+
 
 @dataclass(frozen=True)
 class SearchStatus:
@@ -237,7 +241,7 @@ class TrialSearch:
             self._set(trial, within_budget=within, seconds_measure=time.monotonic() - start, cost=cost_.to_json())
         if reason is not None:
             self._set(trial, reason=reason)
-            self._result(trial, None, setup.reward(setup.chance, setup.budget.ratios(cost_)), pruned=True)
+            self._result(trial, None, setup.worth(setup.chance, cost_), pruned=True)
             return
         self._ready.append((trial, architecture))
 
@@ -250,7 +254,7 @@ class TrialSearch:
         if waiting and PROMOTES not in waiting[0].user_attrs:  # `ask` gives it first
             return False
         if not waiting:  # else the driver died before it could ask
-            source = next_promotion(tuple(self._records.values()), setup.factors, setup.space)
+            source = next_promotion(tuple(self._records.values()), setup.factors, setup.space, setup.worth)
             if source is None or source.architecture is None or self._time_is_up(source.rung + 1):
                 return False
             attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
@@ -306,8 +310,7 @@ class TrialSearch:
             self._fail(trial, f"the evaluator gave the accuracy {event.value}; it must be in [0, 1]")
         else:
             cost = Cost.from_json(trial.user_attrs["cost"])
-            reward = self._setup.reward(event.value, self._setup.budget.ratios(cost))
-            self._result(trial, event.value, float(reward), pruned=False)
+            self._result(trial, event.value, self._setup.worth(event.value, cost), pruned=False)
 
     def _result(self, trial: optuna.Trial, accuracy: float | None, reward: float | None, *, pruned: bool) -> None:
         if reward is not None and not math.isfinite(reward):
