@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from archfit.reward import absolute
 from archfit.samplers import GaussianProcess, Observation, Predictor, denoised
 from archfit.samplers.gaussian_process import fitted_to
 
@@ -87,12 +89,45 @@ def test_a_long_history_is_cut_to_the_best_and_the_latest() -> None:
     assert len(model._points) == 200
 
 
+def _constrained(points: Iterable[Sequence[int]]) -> list[Observation]:
+    """Each step of a choice is worth 0.05 and costs a tenth of the budget."""
+    history = []
+    for number, point in enumerate(points):
+        accuracy, ratios = 0.4 + 0.05 * sum(point), {"latency": 0.1 + 0.1 * sum(point)}
+        history.append(
+            Observation(number, tuple(point), absolute(accuracy, ratios, b=-1.0), None, (), accuracy, ratios)
+        )
+    return history
+
+
+def test_a_budget_is_hit_by_models_of_accuracy_and_cost() -> None:
+    history = _constrained(POINTS[::7])
+
+    def steep(accuracy: float, ratios: Mapping[str, float]) -> float:
+        return absolute(accuracy, ratios, b=-1.0)
+
+    seen = {one.indices for one in history}
+    predictor = Predictor((3,) * 5, 0, steep)
+    for number in range(10):
+        proposed = predictor.propose(history, len(history) + number, seen.__contains__).indices
+        seen.add(proposed)
+        assert sum(proposed) in (8, 9, 10)  # 0.1 + 0.1 * 9 is the budget; 0 to 10 there are in all
+
+
+def test_without_what_rewards_are_made_of_they_are_modelled_themselves() -> None:
+    history = _constrained(POINTS[::7])
+    bare = [Observation(seen.number, seen.indices, seen.reward) for seen in history]
+    with_reward = Predictor((3,) * 5, 0, absolute).propose(bare, 40, lambda _: False)
+    assert with_reward == Predictor((3,) * 5, 0).propose(bare, 40, lambda _: False)
+    pruned = [*history, Observation(99, (2, 2, 2, 2, 2), -1.0, None, (), None, {"latency": 1.1})]
+    assert Predictor((3,) * 5, 0, absolute).propose(pruned, 40, lambda _: False)
+
+
 @pytest.mark.parametrize(("choices", "trials"), [(5, 200), (200, 200), (200, 1000)])
 def test_a_proposal_takes_milliseconds(choices: int, trials: int) -> None:
     rng = np.random.default_rng(0)
-    points = rng.integers(3, size=(trials, choices)).tolist()
-    history = [Observation(number, tuple(row), float(sum(row))) for number, row in enumerate(points)]
-    predictor = Predictor((3,) * choices, 0)
+    history = _constrained(rng.integers(3, size=(trials, choices)).tolist())
+    predictor = Predictor((3,) * choices, 0, absolute)
     seconds = []
     for number in range(5):
         start = time.process_time()

@@ -334,7 +334,7 @@ def _run_with_deaths(
     raise AssertionError("it never ends")
 
 
-@pytest.mark.parametrize(("sampler", "every"), [("random", 13), ("evolution", 22)])
+@pytest.mark.parametrize(("sampler", "every"), [("random", 15), ("evolution", 22)])
 def test_a_search_that_dies_often_ends_like_one_that_does_not(
     tmp_path: Path, one_worker: WorkerPool, sampler: str, every: int
 ) -> None:

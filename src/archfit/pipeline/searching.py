@@ -244,6 +244,7 @@ class SearchRun:
             choices=space.choices,
             seed=self.request.seed,
             canonical=canonical,
+            reward=self.reward,
         )
 
     # ---- the search -------------------------------------------------------------------------------------------------

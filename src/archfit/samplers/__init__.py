@@ -3,7 +3,7 @@
 Samplers see choices as integers and rewards as floats, never modules.
 """
 
-from archfit.samplers.adapter import PROMOTES, ProposerSampler, distributions
+from archfit.samplers.adapter import ACCURACY, PROMOTES, RATIOS, ProposerSampler, distributions
 from archfit.samplers.controller import Controller
 from archfit.samplers.evolution import Evolution
 from archfit.samplers.factory import SAMPLERS, make_sampler
@@ -16,7 +16,9 @@ from archfit.samplers.reinforce import Reinforce, ReinforceSettings, moving_base
 from archfit.samplers.skip_penalty import skip_penalty
 
 __all__ = [
+    "ACCURACY",
     "PROMOTES",
+    "RATIOS",
     "SAMPLERS",
     "Controller",
     "Evolution",

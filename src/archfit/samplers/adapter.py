@@ -19,6 +19,8 @@ from archfit.samplers.proposals import Indices, Observation, Proposer, RandomSea
 LOG_PROB = "sampler:log_prob"
 ORIGIN = "origin"
 REWARD = "reward"
+ACCURACY, RATIOS = "accuracy", "ratios"
+"""Attributes of a trial with what its reward was made of, for samplers that look at them apart."""
 PROMOTES = "promotes"
 """Attribute of a trial that trains an earlier one's network on: its reward is not comparable with first ones."""
 
@@ -87,8 +89,18 @@ class Reader:
         for trial in sorted(trials, key=finish_order):
             reward, indices = reward_of(trial), self.indices(trial)
             if reward is not None and indices is not None:
-                log_prob = trial.user_attrs.get(LOG_PROB)
-                observations.append(Observation(trial.number, indices, reward, log_prob, self.canonical(indices)))
+                attrs = trial.user_attrs
+                observations.append(
+                    Observation(
+                        trial.number,
+                        indices,
+                        reward,
+                        attrs.get(LOG_PROB),
+                        self.canonical(indices),
+                        attrs.get(ACCURACY),
+                        attrs.get(RATIOS),
+                    )
+                )
         return observations
 
     def taken(self, trials: Sequence[FrozenTrial], number: int) -> Taken:

@@ -8,6 +8,7 @@ from optuna.samplers import BaseSampler
 
 from archfit.architecture import Choice
 from archfit.errors import InputError, MissingExtraError, unknown_name
+from archfit.reward import Reward
 from archfit.samplers import optuna_samplers
 from archfit.samplers.adapter import Canonical, ProposerSampler
 from archfit.samplers.controller import Controller, ppo_rule, reinforce_rule
@@ -25,6 +26,7 @@ def make_sampler(
     choices: Sequence[Choice],
     seed: int,
     canonical: Canonical | None = None,
+    reward: Reward | None = None,
 ) -> BaseSampler:
     """The sampler of that name, for a study that maximises.
 
@@ -37,6 +39,8 @@ def make_sampler(
         seed: Not negative.
         canonical: Maps option numbers to those that stand for all architectures with the same network; such are
             taken as one when repeats are avoided.
+        reward: Of accuracy and cost ratios, for a sampler that looks at these apart where trials have them as their
+            attributes `ACCURACY` and `RATIOS`.
 
     Raises:
         InputError: The name is unknown, the seed negative, or there is no choice.
@@ -60,6 +64,9 @@ def make_sampler(
         return ReplayedSampler(name, optuna_samplers.tpe, choices, seed, canonical=canonical)
     if name == "nsga2":
         return ReplayedSampler(name, optuna_samplers.nsga2, choices, seed, canonical=canonical)
+    if name == "predictor":
+        options = tuple(len(choice.options) for choice in choices)
+        return ProposerSampler(Predictor(options, seed, reward), choices, seed, canonical)
     return ProposerSampler(
         _proposer(name, tuple(len(choice.options) for choice in choices), seed), choices, seed, canonical
     )
@@ -71,6 +78,4 @@ def _proposer(name: str, n_options: tuple[int, ...], seed: int) -> Proposer:
     if name == "evolution":
         # Measured: sharper selection and a shorter start than 5 and 20 find more within 100 trials, and lose nothing.
         return Evolution(n_options, seed, population=20, tournament_size=10, startup_trials=10)
-    if name == "predictor":
-        return Predictor(n_options, seed)
     return Controller(name, n_options, seed, ppo_rule if name == "ppo" else reinforce_rule)

@@ -54,17 +54,20 @@ class GaussianProcess:
 
     Args:
         networks: Option numbers, one row each.
-        rewards: One each, at least one in all.
+        rewards: One each, at least one in all; or whatever else is to be predicted.
+        noises: Variances of what is not explained that are thought possible, over that of what is.
     """
 
-    def __init__(self, networks: Sequence[Indices], rewards: Sequence[float]) -> None:
+    def __init__(
+        self, networks: Sequence[Indices], rewards: Sequence[float], noises: Sequence[float] = _NOISES
+    ) -> None:
         self._points, values = _array(networks), np.asarray(rewards, dtype=np.float64)
         self._centre = float(np.median(values))
         self._spread = _spread(values)
         values = np.clip((values - self._centre) / self._spread, _WORST, None)
         differences = _differences(self._points, self._points)
         lengths = [share * self._points.shape[1] for share in _LENGTHS]
-        fits = [_fitted(differences, values, length, noise) for length in lengths for noise in _NOISES]
+        fits = [_fitted(differences, values, length, noise) for length in lengths for noise in noises]
         likelihoods = np.array([fit.log_likelihood for fit in fits])
         shares = np.exp(likelihoods - likelihoods.max())
         kept = [(fit, share) for fit, share in zip(fits, shares.tolist(), strict=True) if share > 0.02]
@@ -88,12 +91,18 @@ class GaussianProcess:
 
 def fitted_to(history: Sequence[Observation]) -> GaussianProcess:
     """To the last reward of each network; where there are too many, of the best and the latest."""
+    kept = enough(history)
+    return GaussianProcess([seen.network for seen in kept], [seen.reward for seen in kept])
+
+
+def enough(history: Sequence[Observation]) -> list[Observation]:
+    """The last observation of each network; where there are too many, the best and the latest of these."""
     last = list({seen.network: seen for seen in history}.values())
-    if len(last) > _MOST:
-        best = sorted(last, key=lambda seen: -seen.reward)[: _MOST // 2]
-        numbers = {seen.number for seen in best}
-        last = [*best, *[seen for seen in last if seen.number not in numbers][-(_MOST - len(best)) :]]
-    return GaussianProcess([seen.network for seen in last], [seen.reward for seen in last])
+    if len(last) <= _MOST:
+        return last
+    best = sorted(last, key=lambda seen: -seen.reward)[: _MOST // 2]
+    numbers = {seen.number for seen in best}
+    return [*best, *[seen for seen in last if seen.number not in numbers][-(_MOST - len(best)) :]]
 
 
 def denoised(history: Sequence[Observation]) -> list[float]:

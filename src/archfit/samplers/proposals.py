@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,8 @@ class Observation:
         reward: More is better.
         log_prob: Under the policy that sampled it; None where no policy did.
         canonical: The option numbers that stand for all with the same network; empty where those are `indices`.
+        accuracy: That the reward was made of; None where it is not known, or the network was not trained.
+        ratios: Costs over their bounds, that the reward was made of; None where they are not known.
     """
 
     number: int
@@ -34,6 +36,8 @@ class Observation:
     reward: float
     log_prob: float | None = None
     canonical: Indices = ()
+    accuracy: float | None = None
+    ratios: Mapping[str, float] | None = None
 
     @property
     def network(self) -> Indices:

@@ -14,7 +14,7 @@ from archfit.architecture import Choice
 from archfit.cost import Budget
 from archfit.evaluators import Table, TableRow
 from archfit.reward import Reward
-from archfit.samplers import Observation, denoised, distributions, make_sampler
+from archfit.samplers import ACCURACY, RATIOS, Observation, denoised, distributions, make_sampler
 
 REWARD = "reward"
 
@@ -74,7 +74,7 @@ def play(game: Game, sampler: str | MakeSampler, seed: int) -> Played:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table, noise = game.table, np.random.default_rng([seed, 1])
     if isinstance(sampler, str):
-        made = make_sampler(sampler, choices=table.choices, seed=seed)
+        made = make_sampler(sampler, choices=table.choices, seed=seed, reward=game.reward)
     else:
         made = sampler(table.choices, seed)
     study = optuna.create_study(sampler=made, direction="maximize")
@@ -90,7 +90,9 @@ def play(game: Game, sampler: str | MakeSampler, seed: int) -> Played:
         row = table.rows[indices]
         accuracy = row.accuracies[int(noise.integers(len(row.accuracies)))]
         reward = game.worth(row, accuracy)
-        trial.set_user_attr(REWARD, reward)
+        attrs = {REWARD: reward, ACCURACY: accuracy, RATIOS: game.budget.ratios(row.cost)}
+        for name, value in attrs.items():
+            trial.set_user_attr(name, value)
         study.tell(trial, reward)
         history.append(Observation(number, indices, accuracy))
         rewards.append(reward)

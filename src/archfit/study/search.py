@@ -218,7 +218,9 @@ class TrialSearch:
         if twin is not None:
             self._repeats += 1
             cost = twin.cost.to_json() if twin.cost else None
-            self._set(trial, repeat_of=twin.number, cost=cost, within_budget=twin.within_budget, reason=twin.reason)
+            ratios = setup.budget.ratios(twin.cost) if twin.cost else None
+            self._set(trial, repeat_of=twin.number, ratios=ratios, cost=cost)
+            self._set(trial, within_budget=twin.within_budget, reason=twin.reason)
             self._result(trial, twin.accuracy, twin.reward, pruned=twin.state == "pruned")
             return
         self._repeats = 0
@@ -238,7 +240,13 @@ class TrialSearch:
             self._measuring = False
         if "cost" not in attrs:
             # The cost last: where it is stored, the time it took is too.
-            self._set(trial, within_budget=within, seconds_measure=time.monotonic() - start, cost=cost_.to_json())
+            self._set(
+                trial,
+                within_budget=within,
+                seconds_measure=time.monotonic() - start,
+                ratios=setup.budget.ratios(cost_),
+                cost=cost_.to_json(),
+            )
         if reason is not None:
             self._set(trial, reason=reason)
             self._result(trial, None, setup.worth(setup.chance, cost_), pruned=True)
