@@ -8,78 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from study_toy import DATA, ToySpace
+from study_toy import DATA
 from torch import nn
 
-from archfit.architecture import Architecture
-from archfit.cost import Cost
 from archfit.errors import ArchfitError
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
-from archfit.study.ranking import rank
-from archfit.study.record import State, TrialRecord
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
 
 RECIPE = Recipe(4, batch_size=8, learning_rate=0.05, ema_decay=0.5)
-
-
-def _trial(
-    number: int,
-    reward: float | None,
-    *,
-    state: State = "complete",
-    within: bool | None = True,
-    repeat_of: int | None = None,
-    width: int = 1,
-    depth: int = 1,
-) -> TrialRecord:
-    return TrialRecord(
-        number=number,
-        state=state,
-        architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", depth))),
-        origin="random",
-        cost=Cost(params=1, madds=1),
-        accuracy=reward,
-        reward=reward,
-        within_budget=within,
-        seconds_measure=0.0,
-        seconds_train=0.0,
-        reason=None,
-        repeat_of=repeat_of,
-        seed=0,
-        finished_s=None,
-    )
-
-
-def _worth(accuracy: float, cost: Cost) -> float:
-    return accuracy - 0.01 * cost.madds
-
-
-def test_only_trained_trials_within_the_budget_are_ranked() -> None:
-    trials = [
-        _trial(0, 0.5, width=1),
-        _trial(1, 0.9, width=2, within=False),
-        _trial(2, 0.7, width=4),
-        _trial(3, 0.8, width=5, state="pruned", within=False),
-        _trial(4, 0.7, width=4, repeat_of=2),
-        _trial(6, None, width=6, state="failed", within=None),
-        _trial(7, 0.6, width=3),
-        _trial(8, 0.95, width=6, within=None),
-    ]
-    assert {trial.number for trial in rank(trials, ToySpace(), _worth)} == {0, 2, 7}
-    assert rank([], ToySpace(), _worth) == []
-
-
-def test_a_lucky_reward_does_not_come_first() -> None:
-    places = [(width, depth) for width in range(1, 7) for depth in (1, 2, 3)]
-    luck = (0.0, 0.04, -0.04, 0.02, -0.03, 0.03, -0.02)
-    trials = [
-        _trial(number, 0.5 + 0.02 * width + luck[number % 7], width=width, depth=depth)
-        for number, (width, depth) in enumerate(places)
-    ]
-    best = max((trial.reward or 0.0, trial.number) for trial in trials)
-    trials[0] = _trial(0, best[0] + 0.001)  # its likes have half a tenth to a tenth less
-    assert rank(trials, ToySpace(), _worth)[0].number == best[1]
 
 
 def test_affordable_epochs() -> None:

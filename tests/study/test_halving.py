@@ -12,95 +12,15 @@ import pytest
 from sqlalchemy import event
 from study_toy import TASK, ToySpace, ToySteps, measure
 
-from archfit.architecture import Architecture
-from archfit.cost import Budget, Cost
+from archfit.cost import Budget
 from archfit.reward import absolute
 from archfit.samplers import PROMOTES, make_sampler
-from archfit.study.limits import Limits, trials_since_best
-from archfit.study.ranking import next_promotion, rank
-from archfit.study.record import State, TrialRecord
+from archfit.study.limits import Limits
+from archfit.study.ranking import rank
+from archfit.study.record import TrialRecord
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch
 from archfit.study.storage import close_study, open_study, records
 from archfit.study.workers import WorkerPool
-
-
-def _trial(
-    number: int,
-    reward: float | None,
-    width: int,
-    *,
-    rung: int = 0,
-    promotes: int | None = None,
-    state: State = "complete",
-    within: bool = True,
-) -> TrialRecord:
-    return TrialRecord(
-        number=number,
-        state=state,
-        architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", 1))),
-        origin="random",
-        cost=Cost(params=1, madds=1),
-        accuracy=reward,
-        reward=reward,
-        within_budget=within,
-        seconds_measure=0.0,
-        seconds_train=0.0,
-        reason=None,
-        repeat_of=None,
-        seed=0,
-        finished_s=float(number),
-        rung=rung,
-        promotes=promotes,
-    )
-
-
-SPACE = ToySpace()
-
-
-def _worth(accuracy: float, cost: Cost) -> float:
-    return accuracy - 0.01 * cost.madds
-
-
-SIX = [_trial(number, 0.5 + 0.05 * number, number + 1) for number in range(6)]
-
-
-def test_the_best_third_goes_on() -> None:
-    assert next_promotion(SIX[:2], (3.0,), SPACE, _worth) is None
-    assert next_promotion(SIX[:3], (3.0,), SPACE, _worth) == SIX[2]
-    assert next_promotion(SIX, (3.0,), SPACE, _worth) == SIX[5]
-    asked = [*SIX, _trial(6, None, 6, rung=1, promotes=5, state="running")]
-    assert next_promotion(asked, (3.0,), SPACE, _worth) == SIX[4]
-    both = [*asked, _trial(7, None, 5, rung=1, promotes=4, state="failed")]
-    assert next_promotion(both, (3.0,), SPACE, _worth) is None  # what failed is not tried again
-    assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE, _worth) is None
-
-
-def test_higher_rungs_go_first() -> None:
-    further = [_trial(6 + n, 0.7 + 0.01 * n, 6 - n, rung=1, promotes=5 - n) for n in range(2)]
-    assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE, _worth) == further[1]
-    assert next_promotion([*SIX, *further], (3.0,), SPACE, _worth) is None
-
-
-def test_the_cost_is_no_matter_of_luck() -> None:
-    cheap = replace(SIX[0], cost=Cost(params=1, madds=100))
-    dear = replace(SIX[1], cost=Cost(params=1, madds=101))
-
-    def madds_alone(accuracy: float, cost: Cost) -> float:
-        return -float(cost.madds)
-
-    assert rank([dear, cheap], SPACE, madds_alone) == [cheap, dear]
-
-
-def test_what_was_trained_longest_is_ranked_first_and_once() -> None:
-    further = [_trial(6, 0.6, 6, rung=1, promotes=5), _trial(7, 0.7, 4, rung=1, promotes=3)]
-    assert [t.number for t in rank([*SIX, *further], SPACE, _worth)] == [7, 6, 4, 2, 1, 0]
-    gone = [*SIX, replace(further[0], state="failed", reward=None)]
-    assert rank(gone, SPACE, _worth)[0].number == 5  # what failed later is what it was
-
-
-def test_patience_does_not_count_them() -> None:
-    assert trials_since_best([*SIX, _trial(6, 0.9, 6, rung=1, promotes=5)]) == 0
-    assert trials_since_best([SIX[5], SIX[0], _trial(6, 0.1, 6, rung=1, promotes=5)]) == 1
 
 
 def _setup(folder: Path, **changes: Any) -> SearchSetup:
@@ -136,7 +56,8 @@ def _run(path: Path, setup: SearchSetup, pool: WorkerPool, **settings: Any) -> t
 
 def test_a_search_trains_its_best_on(tmp_path: Path, one_worker: WorkerPool) -> None:
     told: list[SearchStatus] = []
-    stopped, trials = _run(tmp_path, _setup(tmp_path), one_worker, on_status=told.append)
+    setup = _setup(tmp_path)
+    stopped, trials = _run(tmp_path, setup, one_worker, on_status=told.append)
     assert stopped == "9 trials"
     by_rung = {rung: [t for t in trials if t.rung == rung] for rung in range(3)}
     assert len(by_rung[0]) == 9
@@ -154,7 +75,7 @@ def test_a_search_trains_its_best_on(tmp_path: Path, one_worker: WorkerPool) -> 
             assert (source.rung, source.architecture, source.cost) == (trial.rung - 1, trial.architecture, trial.cost)
             assert source.origin == trial.origin
     best = max(by_rung[0], key=lambda t: t.reward or 0.0)
-    assert rank(trials, ToySpace(), _worth)[0].architecture == best.architecture
+    assert rank(trials, ToySpace(), setup.worth)[0].architecture == best.architecture
     assert told[-1].best is not None
     assert told[-1].best.rung == 2
 
