@@ -186,9 +186,7 @@ class TrialSearch:
             # More: the next candidate is measured while the others train.
             spare = 1 if self._pool.size > 1 else 0
             asking = len(self._ready) < self._pool.free + spare
-            if asking and self._promote():
-                pass
-            elif asking and stopped is None:
+            if asking and not self._promote() and stopped is None:
                 self._proposed += 1
                 self._prepare(self._study.ask(self._distributions))
             while self._ready and self._pool.free:
