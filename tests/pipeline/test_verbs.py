@@ -224,7 +224,7 @@ def test_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         budget=Budget(params=10_000_000),
         limits=Limits(trials=4),
         width=0.18,
-        proxy_epochs=0.5,
+        proxy_epochs=(0.5,),
         final_epochs=3,
         workers=2,
     )
