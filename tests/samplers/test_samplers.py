@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from archfit.architecture import Choice
-from archfit.errors import InputError, MissingExtraError
+from archfit.errors import InputError
 from archfit.samplers import SAMPLERS, ProposerSampler, distributions, make_sampler
 from archfit.testing.samplers import CHOICES, check_sampler
 
@@ -228,12 +228,6 @@ def test_bad_arguments():
         make_sampler("random", choices=CHOICES, seed=-1)
     with pytest.raises(InputError, match="no choices"):
         make_sampler("random", choices=(), seed=0)
-
-
-def test_gp_says_which_extra_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(MissingExtraError, match=r"archfit\[gp\]"):
-        make_sampler("gp", choices=CHOICES, seed=0)
 
 
 def test_a_study_that_minimises_is_refused():

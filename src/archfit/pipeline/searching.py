@@ -224,8 +224,8 @@ class SearchRun:
             spent = self.run.seconds["search"]
             chosen = proxy_epochs_for(self.request, len(self.data.train), self.limits, rate, spent=spent)
             rungs = self.run.decide("proxy_epochs", list(chosen))
-            images = round(rungs[0] * len(self.data.train))
-            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({images:,} images at first)")
+            images = f"{round(rungs[0] * len(self.data.train)):,} images{' at first' if len(rungs) > 1 else ''}"
+            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({images})")
         first = ProxyTraining(
             rungs[0], self.request.metric, self.accelerator, memory_format, pretrained=self.trained is not None
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optuna.samplers import BaseSampler
 
 from archfit.architecture import Choice
-from archfit.errors import InputError, MissingExtraError, unknown_name
+from archfit.errors import InputError, unknown_name
 from archfit.reward import Reward
 from archfit.samplers import optuna_samplers
 from archfit.samplers.adapter import Canonical, ProposerSampler
@@ -44,7 +44,6 @@ def make_sampler(
 
     Raises:
         InputError: The name is unknown, the seed negative, or there is no choice.
-        MissingExtraError: "gp" without SciPy.
     """
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, SAMPLERS)
@@ -55,10 +54,6 @@ def make_sampler(
     # Measured (benchmarks/samplers_macro.py, benchmarks/samplers_synthetic.py): the best at 30 to 400 trials.
     name = "predictor" if name == "auto" else name
     if name == "gp":
-        try:
-            import scipy  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("scipy", "gp") from None
         return ReplayedSampler(name, optuna_samplers.gp, choices, seed, canonical=canonical, tries=1)
     if name == "tpe":
         return ReplayedSampler(name, optuna_samplers.tpe, choices, seed, canonical=canonical)

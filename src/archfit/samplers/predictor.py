@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
 
 from archfit.reward import Reward
 from archfit.samplers.gaussian_process import GaussianProcess, enough, fitted_to
@@ -43,6 +46,10 @@ class Predictor:
     name: str = "predictor"
 
     def propose(self, history: Sequence[Observation], number: int, taken: Taken) -> Proposal:
+        with _blas().limit(limits=1):  # threads only delay matrices of this size, and whatever runs beside
+            return self._best(history, number, taken)
+
+    def _best(self, history: Sequence[Observation], number: int, taken: Taken) -> Proposal:
         rng = stream(self.seed, number)
         promise = _promise(history, self.reward, float(rng.exponential(_MEAN_WIDTH)))
         best = sorted(history, key=lambda seen: -seen.reward)[:_PARENTS]
@@ -58,6 +65,11 @@ class Predictor:
         ranked = _ranked(promises)
         free = next((candidate for candidate in ranked[:_CHILDREN] if not taken(candidate)), None)
         return Proposal(free if free is not None else nearby(ranked[0], self.n_options, rng, taken))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _promise(history: Sequence[Observation], reward: Reward | None, width: float) -> Promise:
