@@ -76,15 +76,8 @@ def plain_loop(network: nn.Module, data: ImageData, epochs: int) -> float:
 
 def evaluate_group(pool: WorkerPool, setup: SearchSetup, group: list[Architecture]) -> dict[int, float]:
     """Accuracies by position; as in a search, a worker that is free takes the next candidate."""
-    scores, waiting = {}, list(enumerate(group))
-    while waiting or pool.busy:
-        while waiting and pool.free:
-            key, architecture = waiting.pop(0)
-            pool.submit(key, partial(_evaluate, setup, architecture, key, key))
-        for event in pool.events(1.0):
-            if event.kind == "done":
-                scores[event.key] = event.value
-    return scores
+    jobs = [partial(_evaluate, setup, architecture, key, key) for key, architecture in enumerate(group)]
+    return {event.key: event.value for event in pool.run(jobs) if event.kind == "done"}
 
 
 def main() -> None:

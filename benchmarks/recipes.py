@@ -63,17 +63,12 @@ def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in recipes}
     jobs = [(name, seed) for seed in range(args.seeds) for name in recipes]
     with WorkerPool(partial(WorkerContext, data), 2) as pool:
-        waiting = list(enumerate(jobs))
-        while waiting or pool.busy:
-            while waiting and pool.free:
-                key, (name, seed) = waiting.pop(0)
-                pool.submit(key, partial(train, recipe=recipes[name], space=space, seed=seed))
-            for event in pool.events(1.0):
-                if event.kind == "failed":
-                    raise SystemExit(str(event.value))
-                if event.kind == "done":
-                    found[jobs[event.key][0]].append(event.value)
-                    print(jobs[event.key], f"{event.value[0]:.4f}, {event.value[1]:.0f} s", flush=True)
+        for event in pool.run([partial(train, recipe=recipes[name], space=space, seed=seed) for name, seed in jobs]):
+            if event.kind == "failed":
+                raise SystemExit(str(event.value))
+            if event.kind == "done":
+                found[jobs[event.key][0]].append(event.value)
+                print(jobs[event.key], f"{event.value[0]:.4f}, {event.value[1]:.0f} s", flush=True)
     result = {
         "claim": "Muon and a whitened first convolution learn more in a short training than SGD",
         "dataset": args.dataset,

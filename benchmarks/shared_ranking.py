@@ -49,18 +49,17 @@ def alone(
 ) -> list[float]:
     """Validation accuracies after training each on its own, two at a time."""
     found: dict[int, float] = {}
-    waiting = list(enumerate(architectures))
+    jobs = [
+        partial(train_alone, space, architecture, epochs, memory_format, key)
+        for key, architecture in enumerate(architectures)
+    ]
     with WorkerPool(partial(WorkerContext, data), 2, log=log) as pool:
-        while waiting or pool.busy:
-            while waiting and pool.free:
-                key, architecture = waiting.pop(0)
-                pool.submit(key, partial(train_alone, space, architecture, epochs, memory_format, key))
-            for event in pool.events(1.0):
-                if event.kind == "done":
-                    found[event.key] = event.value
-                    print(f"{len(found)} of {len(architectures)}: {event.value:.4f}", flush=True)
-                elif event.kind != "progress":
-                    raise SystemExit(str(event.value))
+        for event in pool.run(jobs):
+            if event.kind == "done":
+                found[event.key] = event.value
+                print(f"{len(found)} of {len(architectures)}: {event.value:.4f}", flush=True)
+            elif event.kind != "progress":
+                raise SystemExit(str(event.value))
     return [found[key] for key in range(len(architectures))]
 
 

@@ -11,6 +11,8 @@ import typer.main
 
 from archfit import __version__
 from archfit.cli.app import app
+from archfit.cli.options import SAMPLER_NAMES
+from archfit.samplers import SAMPLERS
 
 HEAVY = {"lightning", "numpy", "onnx", "onnxruntime", "optuna", "plotly", "sklearn", "torch", "torchvision"}
 # Runs the command as its script does, then says on stderr what was imported.
@@ -35,6 +37,10 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 0
     assert "Usage:" in done.stdout
     assert HEAVY & set(done.stderr.split()) == set()
+
+
+def test_help_names_every_sampler() -> None:
+    assert SAMPLER_NAMES.split(", ") == list(SAMPLERS)
 
 
 def test_help_answers_within_half_a_second() -> None:

@@ -7,10 +7,19 @@ give a float, more is better. Any function of that form can be passed to a searc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from archfit.errors import unknown_name
 
+if TYPE_CHECKING:
+    from archfit.cost import Budget, Cost
+
 Reward = Callable[[float, Mapping[str, float]], float]
+
+
+def worth(reward: Reward, budget: Budget, accuracy: float, cost: Cost) -> float:
+    """The reward of an accuracy at a cost."""
+    return float(reward(accuracy, budget.ratios(cost)))
 
 
 def absolute(accuracy: float, ratios: Mapping[str, float], *, b: float = -0.10) -> float:

@@ -2,46 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from study_toy import ToySpace
+from study_toy import ToySpace, toy_trial
 
-from archfit.architecture import Architecture
 from archfit.cost import Cost
 from archfit.study.limits import trials_since_best
 from archfit.study.ranking import next_promotion, rank
-from archfit.study.record import State, TrialRecord
-
-
-def _trial(
-    number: int,
-    reward: float | None,
-    *,
-    state: State = "complete",
-    within: bool | None = True,
-    repeat_of: int | None = None,
-    width: int = 1,
-    depth: int = 1,
-    rung: int = 0,
-    promotes: int | None = None,
-) -> TrialRecord:
-    return TrialRecord(
-        number=number,
-        state=state,
-        architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", depth))),
-        origin="random",
-        cost=Cost(params=1, madds=1),
-        accuracy=reward,
-        reward=reward,
-        within_budget=within,
-        seconds_measure=0.0,
-        seconds_train=0.0,
-        reason=None,
-        repeat_of=repeat_of,
-        seed=0,
-        finished_s=float(number),
-        rung=rung,
-        promotes=promotes,
-    )
-
 
 SPACE = ToySpace()
 
@@ -50,22 +15,22 @@ def _worth(accuracy: float, cost: Cost) -> float:
     return accuracy - 0.01 * cost.madds
 
 
-SIX = [_trial(number, 0.5 + 0.05 * number, width=number + 1) for number in range(6)]
+SIX = [toy_trial(number, 0.5 + 0.05 * number, width=number + 1) for number in range(6)]
 
 
 def test_the_best_third_goes_on() -> None:
     assert next_promotion(SIX[:2], (3.0,), SPACE, _worth) is None
     assert next_promotion(SIX[:3], (3.0,), SPACE, _worth) == SIX[2]
     assert next_promotion(SIX, (3.0,), SPACE, _worth) == SIX[5]
-    asked = [*SIX, _trial(6, None, width=6, rung=1, promotes=5, state="running")]
+    asked = [*SIX, toy_trial(6, None, width=6, rung=1, promotes=5, state="running")]
     assert next_promotion(asked, (3.0,), SPACE, _worth) == SIX[4]
-    both = [*asked, _trial(7, None, width=5, rung=1, promotes=4, state="failed")]
+    both = [*asked, toy_trial(7, None, width=5, rung=1, promotes=4, state="failed")]
     assert next_promotion(both, (3.0,), SPACE, _worth) is None  # what failed is not tried again
     assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE, _worth) is None
 
 
 def test_higher_rungs_go_first() -> None:
-    further = [_trial(6 + n, 0.7 + 0.01 * n, width=6 - n, rung=1, promotes=5 - n) for n in range(2)]
+    further = [toy_trial(6 + n, 0.7 + 0.01 * n, width=6 - n, rung=1, promotes=5 - n) for n in range(2)]
     assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE, _worth) == further[1]
     assert next_promotion([*SIX, *further], (3.0,), SPACE, _worth) is None
 
@@ -81,27 +46,27 @@ def test_the_cost_is_no_matter_of_luck() -> None:
 
 
 def test_what_was_trained_longest_is_ranked_first_and_once() -> None:
-    further = [_trial(6, 0.6, width=6, rung=1, promotes=5), _trial(7, 0.7, width=4, rung=1, promotes=3)]
+    further = [toy_trial(6, 0.6, width=6, rung=1, promotes=5), toy_trial(7, 0.7, width=4, rung=1, promotes=3)]
     assert [t.number for t in rank([*SIX, *further], SPACE, _worth)] == [7, 6, 4, 2, 1, 0]
     gone = [*SIX, replace(further[0], state="failed", reward=None)]
     assert rank(gone, SPACE, _worth)[0].number == 5  # what failed later is what it was
 
 
 def test_patience_does_not_count_them() -> None:
-    assert trials_since_best([*SIX, _trial(6, 0.9, width=6, rung=1, promotes=5)]) == 0
-    assert trials_since_best([SIX[5], SIX[0], _trial(6, 0.1, width=6, rung=1, promotes=5)]) == 1
+    assert trials_since_best([*SIX, toy_trial(6, 0.9, width=6, rung=1, promotes=5)]) == 0
+    assert trials_since_best([SIX[5], SIX[0], toy_trial(6, 0.1, width=6, rung=1, promotes=5)]) == 1
 
 
 def test_only_trained_trials_within_the_budget_are_ranked() -> None:
     trials = [
-        _trial(0, 0.5, width=1),
-        _trial(1, 0.9, width=2, within=False),
-        _trial(2, 0.7, width=4),
-        _trial(3, 0.8, width=5, state="pruned", within=False),
-        _trial(4, 0.7, width=4, repeat_of=2),
-        _trial(6, None, width=6, state="failed", within=None),
-        _trial(7, 0.6, width=3),
-        _trial(8, 0.95, width=6, within=None),
+        toy_trial(0, 0.5, width=1),
+        toy_trial(1, 0.9, width=2, within=False),
+        toy_trial(2, 0.7, width=4),
+        toy_trial(3, 0.8, width=5, state="pruned", within=False),
+        toy_trial(4, 0.7, width=4, repeat_of=2),
+        toy_trial(6, None, width=6, state="failed", within=None),
+        toy_trial(7, 0.6, width=3),
+        toy_trial(8, 0.95, width=6, within=None),
     ]
     assert {trial.number for trial in rank(trials, ToySpace(), _worth)} == {0, 2, 7}
     assert rank([], ToySpace(), _worth) == []
@@ -111,9 +76,9 @@ def test_a_lucky_reward_does_not_come_first() -> None:
     places = [(width, depth) for width in range(1, 7) for depth in (1, 2, 3)]
     luck = (0.0, 0.04, -0.04, 0.02, -0.03, 0.03, -0.02)
     trials = [
-        _trial(number, 0.5 + 0.02 * width + luck[number % 7], width=width, depth=depth)
+        toy_trial(number, 0.5 + 0.02 * width + luck[number % 7], width=width, depth=depth)
         for number, (width, depth) in enumerate(places)
     ]
     best = max((trial.reward or 0.0, trial.number) for trial in trials)
-    trials[0] = _trial(0, best[0] + 0.001)  # its likes have half a tenth to a tenth less
+    trials[0] = toy_trial(0, best[0] + 0.001)  # its likes have half a tenth to a tenth less
     assert rank(trials, ToySpace(), _worth)[0].number == best[1]

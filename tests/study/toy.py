@@ -16,6 +16,7 @@ from torch import nn
 from archfit.architecture import Architecture, Choice, Task
 from archfit.cost import Cost, count_params
 from archfit.data import ImageData, MemorySplit
+from archfit.study.record import State, TrialRecord
 
 # Worker processes cannot import this module: what they need of it travels with the job.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -132,3 +133,36 @@ class ToySteps:
                 had.zero_()
             had += self.epochs
         return 0.5 + 0.05 * int(architecture["width"]) - 0.02 * int(architecture["depth"]) + 1e-3 * float(had.max())
+
+
+def toy_trial(
+    number: int,
+    reward: float | None,
+    *,
+    state: State = "complete",
+    within: bool | None = True,
+    repeat_of: int | None = None,
+    width: int = 1,
+    depth: int = 1,
+    rung: int = 0,
+    promotes: int | None = None,
+) -> TrialRecord:
+    """A trial of a `ToySpace`, whose reward is its accuracy."""
+    return TrialRecord(
+        number=number,
+        state=state,
+        architecture=Architecture("toy", (("width", width), ("spare", "no"), ("depth", depth))),
+        origin="random",
+        cost=Cost(params=1, madds=1),
+        accuracy=reward,
+        reward=reward,
+        within_budget=within,
+        seconds_measure=0.0,
+        seconds_train=0.0,
+        reason=None,
+        repeat_of=repeat_of,
+        seed=0,
+        finished_s=float(number),
+        rung=rung,
+        promotes=promotes,
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archfit.cli.options import Json, Seed
+from archfit.cli.options import SAMPLER_NAMES, Json, Seed, numbers
 
 bench = typer.Typer(help="Compare parts of archfit on data of your own.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,9 +18,7 @@ def samplers(
         Path,
         typer.Argument(help="CSV or JSON of trained networks: choices, accuracy, costs.", show_default=False),
     ],
-    names: Annotated[
-        str, typer.Option("--samplers", help="auto, evolution, ppo, reinforce, random, tpe, nsga2, gp; with commas.")
-    ] = "auto,evolution,random",
+    names: Annotated[str, typer.Option("--samplers", help=f"Of {SAMPLER_NAMES}.")] = "auto,evolution,random",
     evaluations: Annotated[str, typer.Option(help="Trials after which they are compared.")] = "50,100,200",
     seeds: Annotated[int, typer.Option(help="Searches by each.")] = 50,
     seed: Seed = 0,
@@ -50,7 +48,7 @@ def samplers(
         found = bench_samplers(
             table,
             samplers=[name.strip() for name in names.split(",") if name.strip()],
-            evaluations=_counts(evaluations),
+            evaluations=numbers("evaluations", evaluations, int, "numbers with commas, as in 50,100,200"),
             seeds=seeds,
             seed=seed,
             budget=make_budget(latency=latency, memory=memory, params=params, madds=madds),
@@ -75,12 +73,3 @@ def samplers(
         console.print(sentence, soft_wrap=True)
     if found.folder is not None:
         console.print(f"{found.folder} holds bench.html and bench.json", soft_wrap=True)
-
-
-def _counts(text: str) -> list[int]:
-    from archfit.errors import InputError
-
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise InputError(f"evaluations is {text!r}; give numbers with commas, as in 50,100,200") from None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import typer
+
+from archfit.errors import InputError
+
+Number = TypeVar("Number", int, float)
 
 Dataset = Annotated[
     str,
@@ -28,4 +33,14 @@ Flip = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.")]
 Seed = Annotated[int, typer.Option(help="Of everything random, the splits too.")]
+SAMPLER_NAMES = "auto, evolution, gp, nsga2, ppo, predictor, random, reinforce, tpe"
+"""`archfit.samplers.SAMPLERS`, whose import would make every `--help` wait."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def numbers(name: str, text: str, kind: Callable[[str], Number], wanted: str) -> tuple[Number, ...]:
+    """What an option gives with commas. Raises `InputError`, which says what is `wanted`."""
+    try:
+        return tuple(kind(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"{name} is {text!r}; give {wanted}") from None

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archfit.cli.options import Dataset, Flip, ImageSize, Seed, Threads, TrainImages
-from archfit.errors import InputError
+from archfit.cli.options import SAMPLER_NAMES, Dataset, Flip, ImageSize, Seed, Threads, TrainImages, numbers
 
 _BUDGET = "Budget"
 _LIMITS = "How long"
@@ -60,7 +59,7 @@ def search(
             show_default=False,
         ),
     ] = None,
-    sampler: Annotated[str, typer.Option(help="auto, ppo, reinforce, evolution, random, tpe, nsga2 or gp.")] = "auto",
+    sampler: Annotated[str, typer.Option(help=f"One of {SAMPLER_NAMES}.")] = "auto",
     reward: Annotated[str, typer.Option(help="absolute (TuNAS), soft or hard (MnasNet).")] = "absolute",
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy for uneven classes.")] = "accuracy",
     device: Annotated[str, typer.Option(help="Where cost is measured: local.")] = "local",
@@ -131,7 +130,9 @@ def search(
         method=method,
         space=space,
         width=width,
-        searched_blocks=_numbers(searched_blocks),
+        searched_blocks=numbers("searched_blocks", searched_blocks, int, "block numbers with commas, as in 2,3,4")
+        if searched_blocks is not None
+        else None,
         init=init,
         sampler=sampler,
         reward=reward,
@@ -140,7 +141,9 @@ def search(
         runtime=runtime,
         threads=threads,
         accelerator=accelerator,
-        proxy_epochs=_rungs(proxy_epochs) if proxy_epochs is not None else None,
+        proxy_epochs=numbers("proxy_epochs", proxy_epochs, float, "a number, or rising ones as in 1,3,9")
+        if proxy_epochs is not None
+        else None,
         supernet_epochs=supernet_epochs,
         latency_table=str(latency_table) if latency_table is not None else None,
         control=control,
@@ -158,19 +161,3 @@ def search(
             print_estimate(found, request)
             return
         run_guarded(lambda: start(request, Objects(), None, out, watch), watch)
-
-
-def _numbers(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise InputError(f"searched_blocks is {text!r}; give block numbers with commas, as in 2,3,4") from None
-
-
-def _rungs(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise InputError(f"proxy_epochs is {text!r}; give a number, or rising ones as in 1,3,9") from None

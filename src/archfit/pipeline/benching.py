@@ -164,24 +164,19 @@ def looks(asked: Sequence[int]) -> tuple[int, ...]:
 def _played(
     game: Game, samplers: Mapping[str, str | MakeSampler], seeds: range, workers: int, watch: Watch
 ) -> dict[str, list[Played]]:
-    jobs = [(name, seed) for seed in seeds for name in samplers]
+    searches = [(name, seed) for seed in seeds for name in samplers]
     found: dict[str, list[Played]] = {name: [] for name in samplers}
-    start, done, waiting = time.monotonic(), 0, list(range(len(jobs)))
-    with WorkerPool(partial(_same, game), min(workers, len(jobs))) as pool:
-        while waiting or pool.busy:
-            while waiting and pool.free:
-                key = waiting.pop(0)
-                name, seed = jobs[key]
-                pool.submit(key, partial(_job, samplers[name], seed))
-            for event in pool.events(0.5):
-                if event.kind in ("failed", "lost"):
-                    name, seed = jobs[event.key]
-                    raise RunError(f"the search by {name!r} with seed {seed} broke off: {event.value}")
-                if event.kind == "done":
-                    found[jobs[event.key][0]].append(event.value)
-                    done += 1
-                    left = (time.monotonic() - start) / done * (len(jobs) - done)
-                    watch.step(f"played {done} of {len(jobs)} searches, about {left:.0f} s left")
+    start, done = time.monotonic(), 0
+    with WorkerPool(partial(_same, game), min(workers, len(searches))) as pool:
+        for event in pool.run([partial(_job, samplers[name], seed) for name, seed in searches]):
+            name, seed = searches[event.key]
+            if event.kind in ("failed", "lost"):
+                raise RunError(f"the search by {name!r} with seed {seed} broke off: {event.value}")
+            if event.kind == "done":
+                found[name].append(event.value)
+                done += 1
+                left = (time.monotonic() - start) / done * (len(searches) - done)
+                watch.step(f"played {done} of {len(searches)} searches, about {left:.0f} s left")
     return {name: sorted(played, key=lambda one: one.seed) for name, played in found.items()}
 
 

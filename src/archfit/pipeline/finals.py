@@ -22,7 +22,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.reward import Reward
+from archfit.reward import Reward, worth
 from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full, training_rates
 from archfit.study.limits import Limits
@@ -73,7 +73,7 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = rank(trials, self.space, self._worth)
+        ranked = rank(trials, self.space, partial(worth, self.reward, self.request.budget))
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []
@@ -92,9 +92,6 @@ class Finals:
             chosen = ranked[:1]
         self.run.decide("finalists", [trial.number for trial in chosen])
         return chosen
-
-    def _worth(self, accuracy: float, cost: Cost) -> float:
-        return float(self.reward(accuracy, self.request.budget.ratios(cost)))
 
     def _nothing_within(self, trials: Sequence[TrialRecord]) -> str:
         trained = [t for t in trials if t.state == "complete"]

@@ -28,6 +28,7 @@ from archfit.study.limits import Limits
 
 TRIALS_WANTED = 48
 _MOST_PROXY_EPOCHS = 5.0
+_RUNGS = (1, 3, 9)
 _LONGEST_RUNG = 15.0
 _DATA = "data"
 
@@ -176,9 +177,9 @@ def proxy_epochs_for(
         return (_MOST_PROXY_EPOCHS,)
     left = max(1.0, limits.search_seconds - spent)
     trials = min(TRIALS_WANTED, limits.trials or TRIALS_WANTED)
-    affordable = left * request.worker_count * rate / trials / epochs_per_candidate((1, 3, 9))
+    affordable = left * request.worker_count * rate / trials / epochs_per_candidate(_RUNGS)
     first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
-    return tuple(float(f"{first * times:.2g}") for times in (1, 3, 9) if times == 1 or first * times <= _LONGEST_RUNG)
+    return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
 
 
 def epochs_per_candidate(rungs: Sequence[float]) -> float:

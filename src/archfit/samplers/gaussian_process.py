@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from threadpoolctl import ThreadpoolController
 
 from archfit.samplers.proposals import Indices, Observation
 
@@ -89,6 +92,18 @@ class GaussianProcess:
         return self._centre + self._spread * mean, self._spread * deviation
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """More threads only delay matrices of this size, and whatever runs beside."""
+    with _blas().limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def fitted_to(history: Sequence[Observation]) -> GaussianProcess:
     """To the last reward of each network; where there are too many, of the best and the latest."""
     kept = enough(history)
@@ -114,7 +129,8 @@ def denoised(history: Sequence[Observation]) -> list[float]:
     if not history:
         return []
     rewards = np.array([seen.reward for seen in history])
-    mean, _ = fitted_to(history).predict([seen.network for seen in history])
+    with one_blas_thread():
+        mean, _ = fitted_to(history).predict([seen.network for seen in history])
     return (mean + _OWN * (rewards - mean)).tolist()  # type: ignore[no-any-return]
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-
-from threadpoolctl import ThreadpoolController
 
 from archfit.reward import Reward
-from archfit.samplers.gaussian_process import GaussianProcess, enough, fitted_to
+from archfit.samplers.gaussian_process import GaussianProcess, enough, fitted_to, one_blas_thread
 from archfit.samplers.proposals import Indices, Observation, Proposal, Taken, mutated, nearby, stream
 
 _PARENTS = 20
@@ -46,7 +43,7 @@ class Predictor:
     name: str = "predictor"
 
     def propose(self, history: Sequence[Observation], number: int, taken: Taken) -> Proposal:
-        with _blas().limit(limits=1):  # threads only delay matrices of this size, and whatever runs beside
+        with one_blas_thread():
             return self._best(history, number, taken)
 
     def _best(self, history: Sequence[Observation], number: int, taken: Taken) -> Proposal:
@@ -65,11 +62,6 @@ class Predictor:
         ranked = _ranked(promises)
         free = next((candidate for candidate in ranked[:_CHILDREN] if not taken(candidate)), None)
         return Proposal(free if free is not None else nearby(ranked[0], self.n_options, rng, taken))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _promise(history: Sequence[Observation], reward: Reward | None, width: float) -> Promise:

@@ -165,16 +165,8 @@ def training_rates(
         memory_format: Of the tensors.
     """
     names = list(networks)
-    waiting = list(range(len(names)))
-    rates: dict[str, float] = {}
-    while waiting or pool.busy:
-        while waiting and pool.free:
-            key = waiting.pop(0)
-            pool.submit(key, partial(_rate, networks[names[key]], task, batch_size, accelerator, memory_format))
-        for event in pool.events(0.5):
-            if event.kind == "done":
-                rates[names[event.key]] = event.value
-    return rates
+    jobs = [partial(_rate, networks[name], task, batch_size, accelerator, memory_format) for name in names]
+    return {names[event.key]: event.value for event in pool.run(jobs) if event.kind == "done"}
 
 
 def _rate(

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from archfit.architecture import Choice
 from archfit.cost import Budget
 from archfit.evaluators import Table, TableRow
-from archfit.reward import Reward
+from archfit.reward import Reward, worth
 from archfit.samplers import ACCURACY, RATIOS, Observation, denoised, distributions, make_sampler
 
 REWARD = "reward"
@@ -37,7 +37,7 @@ class Game:
 
     def worth(self, row: TableRow, accuracy: float) -> float:
         """The reward of a network that was trained to this accuracy."""
-        return float(self.reward(accuracy, self.budget.ratios(row.cost)))
+        return worth(self.reward, self.budget, accuracy, row.cost)
 
     def best(self) -> float:
         """The most that the mean accuracy of a network of the table is worth."""
@@ -106,14 +106,15 @@ def _looked_at(game: Game, accuracies: Sequence[Observation], rewards: Sequence[
     worth = [game.worth(row, row.mean) for row in seen]
     recommended, observed, volumes = [], [], []
     axis = cost_axis(game.table)
+    extent = _extent(game.table, axis) if axis is not None else None
     for count in game.evaluations:
         expected = [
             game.worth(row, accuracy) for row, accuracy in zip(seen, denoised(accuracies[:count]), strict=False)
         ]
         recommended.append(best - worth[max(range(count), key=lambda number: expected[number])])
         observed.append(best - worth[max(range(count), key=lambda number: rewards[number])])
-        if axis is not None:
-            volumes.append(hypervolume(game.table, axis, seen[:count]))
+        if extent is not None:
+            volumes.append(extent.share(seen[:count]))
     return Played(seed, tuple(recommended), tuple(observed), tuple(volumes) if axis is not None else None, ms)
 
 
@@ -124,10 +125,27 @@ def cost_axis(table: Table) -> str | None:
 
 def hypervolume(table: Table, axis: str, seen: Sequence[TableRow]) -> float:
     """Area of cost and mean accuracy that networks dominate, up to the table's dearest and worst; a share of all's."""
-    every = list(table.rows.values())
-    dearest, worst = max(_cost(row, axis) for row in every), min(row.mean for row in every)
-    whole = _area([(_cost(row, axis), row.mean) for row in every], dearest, worst)
-    return _area([(_cost(row, axis), row.mean) for row in seen], dearest, worst) / whole if whole > 0 else 1.0
+    return _extent(table, axis).share(seen)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Of a table: its dearest cost, its worst mean accuracy, and the area that all of it dominates."""
+
+    axis: str
+    dearest: float
+    worst: float
+    area: float
+
+    def share(self, seen: Sequence[TableRow]) -> float:
+        area = _area([(_cost(row, self.axis), row.mean) for row in seen], self.dearest, self.worst)
+        return area / self.area if self.area > 0 else 1.0
+
+
+def _extent(table: Table, axis: str) -> _Extent:
+    points = [(_cost(row, axis), row.mean) for row in table.rows.values()]
+    dearest, worst = max(cost for cost, _ in points), min(accuracy for _, accuracy in points)
+    return _Extent(axis, dearest, worst, _area(points, dearest, worst))
 
 
 def _area(points: Sequence[tuple[float, float]], dearest: float, worst: float) -> float:

@@ -22,7 +22,7 @@ from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
-from archfit.reward import Reward
+from archfit.reward import Reward, worth
 from archfit.samplers import PROMOTES
 from archfit.study.limits import Limits, trials_since_best
 from archfit.study.ranking import next_promotion
@@ -68,7 +68,7 @@ class SearchSetup:
 
     def worth(self, accuracy: float, cost: Cost) -> float:
         """The reward."""
-        return float(self.reward(accuracy, self.budget.ratios(cost)))
+        return worth(self.reward, self.budget, accuracy, cost)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from archfit.cost import Budget, Cost
 from archfit.data import Augmentation, Batches, ImageData, Split
 from archfit.errors import InputError
 from archfit.evaluators import BATCH
-from archfit.reward import Reward
+from archfit.reward import Reward, worth
 from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, skip_penalty, stream
 from archfit.spaces import SharedSpace
 from archfit.study.shared_settings import SharedSettings
@@ -256,8 +256,7 @@ class SharedSearch:
         accuracies = self._trainer.accuracies(paths, self._metric, len(self._data.classes))
         for (architecture, _), accuracy in zip(paths, accuracies, strict=True):
             cost = self._cost(architecture)
-            reward = float(self._reward(accuracy, self._budget.ratios(cost)))
-            found.append(Scored(architecture, cost, accuracy, reward))
+            found.append(Scored(architecture, cost, accuracy, worth(self._reward, self._budget, accuracy, cost)))
         return found
 
     def _canonical(self, indices: Sequence[int]) -> Architecture:

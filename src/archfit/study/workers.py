@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -130,6 +131,14 @@ class WorkerPool:
             if kind != "progress":
                 worker.key = None
             yield event
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Runs them all, as processes come free; keys are their places. Ends when the last one has."""
+        waiting = deque(enumerate(jobs))
+        while waiting or self.busy:
+            while waiting and self.free:
+                self.submit(*waiting.popleft())
+            yield from self.events(0.5)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
