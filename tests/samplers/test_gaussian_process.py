@@ -54,6 +54,15 @@ def test_a_network_that_failed_outright_does_not_hide_the_differences_of_others(
     assert np.corrcoef(mean, rewards)[0, 1] > 0.9
 
 
+def test_a_value_far_below_counts_in_full_where_it_is_asked_to() -> None:
+    values = [0.0] * 8 + [0.1] * 8 + [-9.0]
+    points = POINTS[:17]
+    cut = GaussianProcess(points, values, noises=(1e-4,)).predict([points[-1]])[0]
+    whole = GaussianProcess(points, values, noises=(1e-4,), lowest=-np.inf).predict([points[-1]])[0]
+    assert whole == pytest.approx(-9.0, abs=0.5)
+    assert cut > -1
+
+
 def test_equal_rewards() -> None:
     mean, _ = GaussianProcess(POINTS[:5], [0.5] * 5).predict(POINTS[5:8])
     assert mean == pytest.approx([0.5] * 3)

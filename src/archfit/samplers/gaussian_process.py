@@ -59,15 +59,20 @@ class GaussianProcess:
         networks: Option numbers, one row each.
         rewards: One each, at least one in all; or whatever else is to be predicted.
         noises: Variances of what is not explained that are thought possible, over that of what is.
+        lowest: In spreads from the median; what lies below is taken as if it lay there.
     """
 
     def __init__(
-        self, networks: Sequence[Indices], rewards: Sequence[float], noises: Sequence[float] = _NOISES
+        self,
+        networks: Sequence[Indices],
+        rewards: Sequence[float],
+        noises: Sequence[float] = _NOISES,
+        lowest: float = _WORST,
     ) -> None:
         self._points, values = _array(networks), np.asarray(rewards, dtype=np.float64)
         self._centre = float(np.median(values))
         self._spread = _spread(values)
-        values = np.clip((values - self._centre) / self._spread, _WORST, None)
+        values = np.clip((values - self._centre) / self._spread, lowest, None)
         differences = _differences(self._points, self._points)
         lengths = [share * self._points.shape[1] for share in _LENGTHS]
         fits = [_fitted(differences, values, length, noise) for length in lengths for noise in noises]

@@ -79,6 +79,7 @@ def _promise(history: Sequence[Observation], reward: Reward | None, width: float
             [seen.network for seen in measured],
             [math.log(seen.ratios[name]) for seen in measured if seen.ratios is not None],
             noises=(_COST_NOISE,),
+            lowest=-math.inf,  # a cheap network has not failed
         )
         for name in sorted(names)
     }
