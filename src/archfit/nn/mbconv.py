@@ -120,9 +120,9 @@ def reduced_channels(inputs: int, ratio: float) -> int:
 
 def pooled(x: Tensor, stride: int, inputs: int, filters: int) -> Tensor:
     """The "pool" skip: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`, cut or filled up with zeros."""
-    if filters < inputs:
-        x = x[:, :filters]
     means = F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+    if filters < inputs:
+        return means[:, :filters]
     return F.pad(means, (0, 0, 0, 0, 0, filters - inputs)) if filters > inputs else means
 
 

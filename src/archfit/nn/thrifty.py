@@ -17,14 +17,7 @@ from torch.autograd import Function
 
 from archfit.nn.cell_operations import Kit, Pool, Separable
 from archfit.nn.cells import join
-
-_STRIP = 3
-"""The gradient of a 5x5 depthwise kernel takes oneDNN four to ten times as long as that of one of three columns."""
-
-
-def is_for_plain(x: Tensor) -> bool:
-    """Where there is no way back, or another kind of device."""
-    return x.device.type != "cpu" or not torch.is_grad_enabled()
+from archfit.nn.cpu_gradients import Geometry, depthwise_gradient, gradients, is_for_plain
 
 
 class ThriftySeparable(Separable):
@@ -67,10 +60,6 @@ def thrifty_join(states: Sequence[Tensor], active: bool) -> Tensor:
         return join(states, active)
     joined: Tensor = _Join.apply(active, *states)
     return joined
-
-
-Geometry = tuple[int, int, int, int]
-"""Stride, padding, dilation and groups of a convolution."""
 
 
 def _geometry(convolution: Any) -> Geometry:
@@ -129,45 +118,9 @@ def _mix_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the input and of both kernels, from that of the output; what is between the convolutions is computed anew."""
     between = F.conv2d(x, depthwise, None, *geometry)
-    grad_between, grad_pointwise = _gradients(grad, between, pointwise, (1, 0, 1, 1))
-    grad_x, _ = _gradients(grad_between, x, depthwise, geometry, kernel=False)
-    return grad_x, _depthwise_gradient(grad_between, x, depthwise, geometry), grad_pointwise
-
-
-def _depthwise_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Of a kernel, in strips that are `_STRIP` wide."""
-    stride, padding, dilation, groups = geometry
-    width = weight.shape[-1]
-    if dilation > 1 or width <= _STRIP:
-        return _gradients(grad, x, weight, geometry, inputs=False)[1]
-    gradient = torch.empty_like(weight)
-    reach = stride * (grad.shape[-1] - 1) + _STRIP  # columns of the input that a strip of the kernel sees
-    for first in sorted({*range(0, width - _STRIP, _STRIP), width - _STRIP}):
-        left = padding - first
-        seen = F.pad(x, (left, reach - left - x.shape[-1]))
-        strip = weight[..., first : first + _STRIP]
-        geometry = (stride, padding, 1, groups)
-        gradient[..., first : first + _STRIP] = _gradients(grad, seen, strip, geometry, inputs=False, across=0)[1]
-    return gradient
-
-
-def _gradients(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    geometry: Geometry,
-    *,
-    inputs: bool = True,
-    kernel: bool = True,
-    across: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Of a convolution's input and kernel, where wanted. `across` is the padding of the width if it differs."""
-    stride, padding, dilation, groups = geometry
-    pads = [padding, padding if across is None else across]
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [stride] * 2, pads, [dilation] * 2, False, [0, 0], groups, [inputs, kernel, False]
-    )
-    return found[:2]
+    grad_between, grad_pointwise = gradients(grad, between, pointwise, (1, 0, 1, 1))
+    grad_x, _ = gradients(grad_between, x, depthwise, geometry, kernel=False)
+    return grad_x, depthwise_gradient(grad_between, x, depthwise, geometry), grad_pointwise
 
 
 class _Maximum(Function):
@@ -199,7 +152,7 @@ class _Mean(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         ones, shares = ctx.saved_tensors
         geometry = (ctx.stride, 1, 1, len(ones))
-        return _gradients(grad * shares, _like(grad, ctx.shape), ones, geometry, kernel=False)[0], None
+        return gradients(grad * shares, _like(grad, ctx.shape), ones, geometry, kernel=False)[0], None
 
 
 def _like(grad: Tensor, shape: torch.Size) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from archfit.architecture import Architecture
 from archfit.evaluators import path_accuracy
+from archfit.nn.cpu_gradients import CpuGradients
 from archfit.spaces import Supernet
 from archfit.training import Metric, Recipe, make_optimiser, one_thread
 
@@ -91,5 +92,7 @@ class SupernetTrainer:
     def _gradients(self, architecture: Architecture, batch: Batch) -> tuple[float, Sequence[Tensor | None]]:
         """By weight; None for one that is not on the path. Nothing is written to the weights, which are shared."""
         images, labels = (part.to(self._device) for part in batch)
-        loss = functional.cross_entropy(self.supernet(images, architecture), labels, label_smoothing=self._smoothing)
+        with CpuGradients():
+            logits = self.supernet(images, architecture)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
         return float(loss.detach()), torch.autograd.grad(loss, self._weights, allow_unused=True)

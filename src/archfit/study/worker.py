@@ -12,6 +12,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from archfit._allocator import keep_memory
+
 
 def main(connection_fd: int, lifeline_fd: int) -> None:
     """Serves jobs until the driver closes the connection or dies.
@@ -27,6 +29,7 @@ def main(connection_fd: int, lifeline_fd: int) -> None:
     import cloudpickle
     import torch
 
+    keep_memory()
     torch.set_num_threads(1)
     send = _Sender(connection)
     try:

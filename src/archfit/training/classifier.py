@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 from archfit.data import Batches
 from archfit.errors import ArchfitError
 from archfit.nn.cells import AuxiliaryHead, CellNetwork
+from archfit.nn.cpu_gradients import CpuGradients
 from archfit.training.depth import rate_factors
 from archfit.training.metrics import Metric, confusion_matrix
 from archfit.training.muon import Muon, orthogonal_weights
@@ -86,11 +87,12 @@ class Classifier(pl.LightningModule):
         images, labels = batch if self._mix is None else self._mix(*batch)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = self._recipe.drop_path * min(1.0, (self.global_step + 1) / self._steps)
-        if self.auxiliary is not None:
-            assert isinstance(self.network, CellNetwork)
-            logits, from_the_middle = self.network.with_auxiliary(images, self.auxiliary)
-        else:
-            logits, from_the_middle = self.network(images), None
+        with CpuGradients():
+            if self.auxiliary is not None:
+                assert isinstance(self.network, CellNetwork)
+                logits, from_the_middle = self.network.with_auxiliary(images, self.auxiliary)
+            else:
+                logits, from_the_middle = self.network(images), None
         loss = self._loss(logits, labels)
         self._losses.append(loss.detach())
         if len(self._losses) % 20 == 0:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from archfit.architecture import Task
+from archfit.nn.cpu_gradients import CpuGradients
 from archfit.training.accelerators import check_accelerator
 from archfit.training.classifier import make_optimiser
 from archfit.training.fit import MEMORY_FORMATS
@@ -126,7 +127,9 @@ def _step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, name: 
 
     def step() -> None:
         optimiser.zero_grad()
-        loss = functional.cross_entropy(network(batch), labels)
+        with CpuGradients():
+            logits = network(batch)
+        loss = functional.cross_entropy(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         loss.item()  # waits for an accelerator
