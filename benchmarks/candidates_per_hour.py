@@ -76,8 +76,8 @@ def plain_loop(network: nn.Module, data: ImageData, epochs: int) -> float:
 
 def evaluate_group(pool: WorkerPool, setup: SearchSetup, group: list[Architecture]) -> dict[int, float]:
     """Accuracies by position; as in a search, a worker that is free takes the next candidate."""
-    jobs = [partial(_evaluate, setup, architecture, key, key) for key, architecture in enumerate(group)]
-    return {event.key: event.value for event in pool.run(jobs) if event.kind == "done"}
+    jobs = [partial(_evaluate, setup, architecture, key) for key, architecture in enumerate(group)]
+    return {event.key: event.value.accuracy for event in pool.run(jobs) if event.kind == "done"}
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     ours, theirs, accuracies = [], [], []
     with WorkerPool(partial(WorkerContext, data.without_test()), 2) as pool:
         for key in (-1, -2):  # start-up is not what is compared
-            pool.submit(key, partial(_evaluate, setup, candidates[0], 0, key))
+            pool.submit(key, partial(_evaluate, setup, candidates[0], 0))
         while pool.busy:
             list(pool.events(1.0))
         for first in range(0, len(candidates), args.group):

@@ -21,7 +21,7 @@ from archfit.training import one_thread
 def _epochs(
     request: SearchRequest, *, images: int = 10_000, rate: float = 400.0, spent: float = 0.0
 ) -> tuple[float, ...]:
-    return proxy_epochs_for(request, images, request.limits, rate, spent=spent)
+    return proxy_epochs_for(request, images, request.limits, rate, workers=request.worker_count, spent=spent)
 
 
 def test_proxy_epochs_share_out_the_search_half_of_the_time() -> None:

@@ -4,19 +4,27 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
 
+
 # pytest imports each test file on its own: helpers beside them are no package, and are made known here.
-_SPEC = importlib.util.spec_from_file_location("study_toy", Path(__file__).with_name("toy.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_TOY = importlib.util.module_from_spec(_SPEC)
-sys.modules["study_toy"] = _TOY
-_SPEC.loader.exec_module(_TOY)
+def _made_known(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"study_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_TOY = _made_known("toy")
+_made_known("postgresql")
 
 
 @pytest.fixture(scope="session")

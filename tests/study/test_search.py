@@ -241,6 +241,23 @@ def test_five_failures_at_the_start_end_the_search(tmp_path: Path, one_worker: W
         assert [trial.state for trial in records(study)] == ["failed"] * 5
 
 
+def test_a_candidate_that_hangs_is_ended_and_the_search_goes_on(tmp_path: Path, two_workers: WorkerPool) -> None:
+    broken = ((2, "hang"), (3, "hang"))
+    setup = _setup(
+        evaluator=ToyEvaluator(broken), prune_above=100.0, limits=Limits(trials=12), trial_seconds=1.0, seed=1
+    )
+    _, trials = _run(tmp_path, setup, two_workers)
+    hung = [trial for trial in trials if trial.architecture and trial.architecture["width"] in (2, 3)]
+    assert hung
+    for trial in trials:
+        if trial in hung:
+            assert trial.state == "failed"
+            assert trial.reason == "its training took over 1 s and was ended; see --trial-time"
+            assert 1 <= trial.seconds_train < 3
+        else:
+            assert trial.state == "complete"
+
+
 def test_a_reward_that_is_not_finite_fails_its_trial(tmp_path: Path, one_worker: WorkerPool) -> None:
     def nowhere(accuracy: float, ratios: Mapping[str, float]) -> float:
         return math.nan if accuracy > 0.7 else accuracy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,8 @@ class ToyEvaluator:
             raise ValueError("this width does not train")
         if how == "kill" and architecture["depth"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "hang":
+            time.sleep(1000)
         if how == "range":
             return 1.5
         if how == "none":

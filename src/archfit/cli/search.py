@@ -104,9 +104,40 @@ def search(
     prune_above: Annotated[
         float, typer.Option(help="A candidate past so many times a bound is recorded, not trained.")
     ] = 2.0,
+    trial_time: Annotated[
+        str | None,
+        typer.Option(
+            help="A candidate whose training takes longer is ended and recorded as failed: 10m. [default: 10 times "
+            "what others took]",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Training processes, one thread each. [default: cores]", show_default=False),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where candidates are trained: local (processes of this machine) or ray (a cluster).")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster, HOST:PORT, or auto for the one on this machine. [default: start one here]",
+            show_default=False,
+        ),
+    ] = None,
+    trial_cpus: Annotated[float, typer.Option(help="With --executor ray: cores for each candidate.")] = 1,
+    trial_gpus: Annotated[float, typer.Option(help="With --executor ray: GPUs for each; 0.5 shares one by two.")] = 0,
+    storage: Annotated[
+        str,
+        typer.Option(help="Of the trials: sqlite, journal (less time a trial), or postgresql://user@host/database."),
+    ] = "sqlite",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            help="Name in the database; drivers that give the same one search together. [default: the run's]",
+            show_default=False,
+        ),
     ] = None,
     seed: Seed = 0,
     dry_run: Annotated[
@@ -151,7 +182,14 @@ def search(
         finalists=finalists,
         references=tuple(name.strip() for name in references.split(",")) if references else (),
         prune_above=prune_above,
+        trial_seconds=parse_seconds(trial_time) if trial_time is not None else None,
         workers=workers,
+        executor=executor,
+        address=address,
+        trial_cpus=trial_cpus,
+        trial_gpus=trial_gpus,
+        storage=storage,
+        study=study,
         seed=seed,
     )
     with LiveWatch() as watch:

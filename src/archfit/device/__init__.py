@@ -1,6 +1,7 @@
 """Where cost is measured: export to a runtime, timing, this machine, latency tables, and the cost cache."""
 
 from archfit.device.cache import CostCache, cache_key
+from archfit.device.cluster import ClusterDevice
 from archfit.device.costing import cost_key, measure_cost
 from archfit.device.export import export_candidate, export_winner
 from archfit.device.files import measure_deployed, measure_file
@@ -13,6 +14,7 @@ from archfit.device.timing import Effort
 
 __all__ = [
     "RUNTIMES",
+    "ClusterDevice",
     "CostCache",
     "Device",
     "Effort",

@@ -100,7 +100,7 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
 
 def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
     limits, workers = request.limits.with_default(), request.worker_count
-    epochs = proxy_epochs_for(request, images, limits, rate, spent=0.0)
+    epochs = proxy_epochs_for(request, images, limits, rate, workers=workers, spent=0.0)
     per_trial = epochs_per_candidate(epochs) * images / rate + 1.0
     trials, seconds = limits.trials, limits.seconds
     if seconds is not None:

@@ -160,7 +160,7 @@ def typical_architecture(space: SearchSpace, task: Task, seed: int) -> Architect
 
 
 def proxy_epochs_for(
-    request: SearchRequest, images: int, limits: Limits, rate: float, *, spent: float
+    request: SearchRequest, images: int, limits: Limits, rate: float, *, workers: int, spent: float
 ) -> tuple[float, ...]:
     """As asked; else, under a time limit, the rungs of a successive halving that sees about 48 candidates.
 
@@ -169,6 +169,7 @@ def proxy_epochs_for(
         images: In the training split.
         limits: Of the search.
         rate: Images per second that one worker trains.
+        workers: Candidates that train at a time.
         spent: Seconds of the search's half that are gone already.
     """
     if request.proxy_epochs is not None:
@@ -177,7 +178,7 @@ def proxy_epochs_for(
         return (_MOST_PROXY_EPOCHS,)
     left = max(1.0, limits.search_seconds - spent)
     trials = min(TRIALS_WANTED, limits.trials or TRIALS_WANTED)
-    affordable = left * request.worker_count * rate / trials / epochs_per_candidate(_RUNGS)
+    affordable = left * workers * rate / trials / epochs_per_candidate(_RUNGS)
     first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
     return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
 

@@ -17,12 +17,14 @@ from archfit.reward import get_reward
 from archfit.samplers import SAMPLERS
 from archfit.spaces import KNOWN_SPACES
 from archfit.study.limits import Limits
+from archfit.study.storage import STORAGES, check_storage
 from archfit.training import Recipe, available_cores, get_metric
 
 METHODS = ("trials", "shared")
 _RULES = ("auto", "reinforce", "ppo")
 DEVICES = ("local",)
 EVALUATORS = ("proxy",)
+EXECUTORS = ("local", "ray")
 CUSTOM = "<custom>"
 """Stands for an object given from Python where a name would be; a name that nobody gives to a file."""
 TRAIN = "train"
@@ -68,7 +70,14 @@ class SearchRequest:
         finalists: How many are trained in full.
         references: Networks trained by the same recipe, by their names in the catalogue or in another package.
         prune_above: Times a budget past which a candidate is not trained.
+        trial_seconds: That a candidate's training may take; None is ten times what others took.
         workers: Training processes; None is one per core.
+        executor: Where candidates are trained: "local" (processes of this machine) or "ray".
+        address: Of a Ray cluster; None starts one on this machine.
+        trial_cpus: Cores of the cluster for each candidate.
+        trial_gpus: GPUs for each; a fraction shares one.
+        storage: Of the trials: "sqlite", "journal" (Optuna's, a file that is only added to) or a PostgreSQL URL.
+        study: Its name in a database; None is that of the run's folder.
         seed: Of everything random.
     """
 
@@ -99,7 +108,14 @@ class SearchRequest:
     finalists: int = 2
     references: tuple[str, ...] = ()
     prune_above: float = 2.0
+    trial_seconds: float | None = None
     workers: int | None = None
+    executor: str = "local"
+    address: str | None = None
+    trial_cpus: float = 1
+    trial_gpus: float = 0
+    storage: str = "sqlite"
+    study: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,6 +131,8 @@ class SearchRequest:
         _known("evaluator", self.evaluator, EVALUATORS)
         _known("sampler", self.sampler, SAMPLERS)
         _known("device", self.device, DEVICES)
+        self._check_storage()
+        self._check_executor()
         if self.reward != CUSTOM:
             get_reward(self.reward)
         get_metric(self.metric)
@@ -133,7 +151,7 @@ class SearchRequest:
             raise InputError(f"control is {self.control}; it must be at least 0 (none)")
         if self.proxy_epochs is not None:
             _check_rungs(self.proxy_epochs)
-        for name in ("width", "supernet_epochs"):
+        for name in ("width", "supernet_epochs", "trial_seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value}; it must be above zero")
@@ -145,6 +163,34 @@ class SearchRequest:
             raise InputError(f"prune_above is {self.prune_above:g}; it must be at least 1 (the budget itself)")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed}; it must be from 0 to 2^31 - 1")
+
+    def _check_executor(self) -> None:
+        _known("executor", self.executor, EXECUTORS)
+        if self.executor == "local":
+            for name in ("address", "trial_cpus", "trial_gpus"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise InputError(f"{name} is given, and executor 'local'; it belongs to --executor ray")
+        if self.executor == "ray" and self.method == "shared":
+            raise InputError("executor is 'ray', and method 'shared'; one supernet is trained by one machine")
+        for name in ("trial_cpus", "trial_gpus"):
+            if not 0 <= getattr(self, name) <= 1024:
+                raise InputError(f"{name} is {getattr(self, name):g}; it must be from 0 to 1024")
+        if not self.trial_cpus and not self.trial_gpus:
+            raise InputError("trial_cpus and trial_gpus are 0; a trial needs one of them")
+
+    def _check_storage(self) -> None:
+        check_storage(self.storage)
+        if self.storage in STORAGES:
+            if self.study is not None:
+                raise InputError(f"study is given, and storage {self.storage!r}; it belongs to --storage postgresql://")
+            return
+        if self.method == "shared":
+            raise InputError("storage is a database, and method 'shared'; its supernet lies in the run's folder")
+        if self.proxy_epochs is not None and len(self.proxy_epochs) > 1:
+            raise InputError(
+                "proxy_epochs are several, and storage is a database; the weights of candidates stay with the driver "
+                "that trained them, give one number"
+            )
 
     def _check_shared(self) -> None:
         for name, given in (
@@ -206,13 +252,14 @@ class SearchRequest:
             "--trials": self.limits.trials,
             "--time": f"{self.limits.seconds:g}s" if self.limits.seconds is not None else None,
             "--patience": self.limits.patience,
+            "--trial-time": f"{self.trial_seconds:g}s" if self.trial_seconds is not None else None,
         }
         for flag, value in units.items():
             if value is not None:
                 words += [flag, str(value)]
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.name in ("dataset", "budget", "limits") or value in (entry.default, CUSTOM):
+            if entry.name in ("dataset", "budget", "limits", "trial_seconds") or value in (entry.default, CUSTOM):
                 continue
             flag = entry.name.replace("_", "-")
             if isinstance(value, bool):

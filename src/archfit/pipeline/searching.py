@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -17,7 +20,7 @@ from archfit.architecture import Architecture, SearchSpace, Task, from_indices, 
 from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.deploy import NETWORK, test_deployed, write_network
-from archfit.device import LocalDevice
+from archfit.device import Device, LocalDevice
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals, shown
@@ -27,6 +30,7 @@ from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
     Objects,
     chosen_space,
+    epochs_per_candidate,
     normalised,
     proxy_epochs_for,
     sample_space,
@@ -42,11 +46,13 @@ from archfit.report.wording import epochs_in_words
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
 from archfit.spaces import SharedSpace, WarmMnasSpace, read_trained
+from archfit.study.executor import Executor
 from archfit.study.limits import Limits
+from archfit.study.ray_cluster import RayCluster, Share
 from archfit.study.record import DERIVED, FIRST, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
-from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
+from archfit.study.storage import Database, close_study, holds_trials, open_study, records, storage_errors, study_place
 from archfit.study.workers import WorkerPool
 from archfit.training import (
     chance_level,
@@ -56,8 +62,10 @@ from archfit.training import (
     proxy_recipe,
 )
 
-STUDY = "study.db"
 RESULT = "result.json"
+_PLAN = "plan"
+_SHARED_DECISIONS = ("space", "proxy_epochs")
+_ASKED = ("space", "reward", "metric", "evaluator", "runtime", "threads", "prune_above", "init")
 REPORT = "report.html"
 
 
@@ -87,8 +95,9 @@ class SearchRun:
         self.watch = watch
         self.limits = request.limits.with_default()
         self.accelerator = check_accelerator(request.accelerator)
-        self.device = LocalDevice()
+        self.device: Device = LocalDevice()
         self.reward = objects.reward or get_reward(request.reward)
+        self.study = study_place(run.path, request.storage, request.study)
 
     @property
     def task(self) -> Task:
@@ -97,9 +106,10 @@ class SearchRun:
     def execute(self) -> SearchResult:
         """Runs what is left to run, and returns the result."""
         watch = self.watch
-        study = self.run.path / STUDY
-        if self.run.decision("stopped") is not None and not holds_trials(study):
-            raise RunError(f"{study} has lost the trials of a search that had ended; restore it, or start a new run")
+        if self.run.decision("stopped") is not None and not holds_trials(self.study):
+            raise RunError(
+                f"{self.study} has lost the trials of a search that had ended; restore it, or start a new run"
+            )
         watch.started(self.run.path)
         if self.trained is not None:
             watch.note(f"candidates begin with what fits of {self.trained.name} ({self.request.init})")
@@ -109,20 +119,37 @@ class SearchRun:
         context = partial(WorkerContext, self.data.without_test())
         log = self.run.path / "workers.log"
         # Exporting beside the workers is five times slower with more torch threads than one.
-        with WorkerPool(context, self.request.worker_count, log=log) as pool, one_thread():
-            pool.warm_up()
-            meter = self._meter(pool)
-            return self._search_and_train(self._fit(first, meter), meter, pool)
+        with WorkerPool(context, self.request.worker_count, log=log) as pool, ExitStack() as stack, one_thread():
+            executor = self._executor(context, pool, stack)
+            self._take_over()
+            meter = self._meter(pool, executor)
+            return self._search_and_train(self._fit(first, meter), meter, pool, executor)
 
-    def _search_and_train(self, space: SearchSpace, meter: CostMeter, pool: WorkerPool) -> SearchResult:
+    def _executor(self, context: Callable[[], WorkerContext], pool: WorkerPool, stack: ExitStack) -> Executor:
+        """What trains the candidates; finalists are trained by `pool`, beside their checkpoints."""
+        request = self.request
+        if request.executor == "local":
+            pool.warm_up()
+            return pool
+        self.watch.step(f"reaching the Ray cluster at {request.address}" if request.address else "starting Ray")
+        share = Share(request.trial_cpus, request.trial_gpus)
+        cluster = RayCluster(context, address=request.address, share=share, local_cpus=request.worker_count)
+        stack.enter_context(cluster)
+        self.device = cluster.device() or self.device
+        timed = self.device.describe()
+        self.watch.note(f"a Ray cluster trains {cluster.size} candidates at a time; they are timed on {timed}")
+        return cluster
+
+    def _search_and_train(
+        self, space: SearchSpace, meter: CostMeter, pool: WorkerPool, executor: Executor
+    ) -> SearchResult:
         with pool.paused():  # workers that start up would slow the probe down
             memory_format, rate = self._probe(space)
-        evaluators, given = self._evaluators(space, meter, memory_format, rate)
-        path = self.run.path / STUDY
-        with storage_errors(path):
-            study = open_study(path, self._sampler(space))
+        evaluators, given = self._evaluators(space, meter, memory_format, rate, executor.size)
+        with storage_errors(self.study, self.run.path):
+            study = open_study(self.study, self._sampler(space))
             try:
-                stopped = self._search(study, space, meter, pool, evaluators, given)
+                stopped = self._search(study, space, meter, executor, evaluators, given)
                 trials = records(study)
             finally:
                 close_study(study)
@@ -146,9 +173,58 @@ class SearchRun:
         others = [*finals.control(trained), *finals.references(trained)]
         return self._deliver(space, networks, others, trials, meter, stopped, memory_format)
 
+    # ---- drivers that share a study ---------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        """Takes what another driver of the study has decided; refuses one that was asked for something else."""
+        if not isinstance(self.study, Database) or self.run.decision("space") is not None:
+            return
+        with storage_errors(self.study, self.run.path):
+            study = open_study(self.study)
+            try:
+                plan = study.user_attrs.get(_PLAN)
+            finally:
+                close_study(study)
+        if plan is None:
+            return
+        asked = self._asked()
+        if other := [name for name, value in asked.items() if plan["asked"].get(name) != value]:
+            raise RunError(
+                f"the study {self.study} was begun with another {', '.join(other)}; ask for the same as its first "
+                "driver, or choose another --study"
+            )
+        for name, value in plan["decisions"].items():
+            self.run.decide(name, value)
+        self.watch.note(f"works on the study {self.study} with its other drivers")
+
+    def _driver(self, study: optuna.Study) -> str:
+        """This driver's name in the study, whose plan is its first driver's."""
+        plan = {"asked": self._asked(), "decisions": {name: self.run.decision(name) for name in _SHARED_DECISIONS}}
+        if study.user_attrs.get(_PLAN) is None:
+            study.set_user_attr(_PLAN, plan)
+        elif study.user_attrs[_PLAN]["decisions"] != plan["decisions"]:
+            raise RunError(f"another driver began the study {self.study} meanwhile; start this one again")
+        name: str = self.run.decision("driver") or self.run.decide("driver", uuid.uuid4().hex)
+        return name
+
+    def _asked(self) -> dict[str, Any]:
+        """What all drivers of a study must have in common."""
+        request, data = self.request, self.data
+        asked: dict[str, Any] = {
+            "budget": asdict(request.budget),
+            "dataset": [list(data.classes), data.channels, data.image_size, len(data.train), len(data.validation)],
+            "device": self.device.fingerprint(),
+        }
+        return asked | {name: getattr(request, name) for name in _ASKED}
+
     # ---- before the search ------------------------------------------------------------------------------------------
 
-    def _meter(self, pool: WorkerPool) -> CostMeter:
+    def _meter(self, pool: WorkerPool, executor: Executor) -> CostMeter:
+        @contextmanager
+        def quiet() -> Iterator[None]:
+            with pool.paused(), executor.paused() if executor is not pool else nullcontext():
+                yield
+
         return CostMeter(
             self.device,
             runtime=self.request.runtime,
@@ -156,7 +232,7 @@ class SearchRun:
             data=self.data,
             budget=self.request.budget,
             prune_above=self.request.prune_above,
-            quiet=pool.paused,
+            quiet=quiet,
             version=__version__,
         )
 
@@ -194,7 +270,7 @@ class SearchRun:
         return stored["memory_format"], stored["images_per_second"]
 
     def _evaluators(
-        self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float
+        self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float, workers: int
     ) -> tuple[Sequence[Evaluator], Sequence[Architecture]]:
         """What scores candidates, one for each rung, and those that are tried before any is proposed."""
         if self.request.method == "shared":
@@ -216,18 +292,24 @@ class SearchRun:
         given = space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else ()
         if self.objects.evaluator is not None:
             return [self.objects.evaluator], given
-        return self._proxies(memory_format, rate), given
+        return self._proxies(memory_format, rate, workers), given
 
-    def _proxies(self, memory_format: str, rate: float) -> list[ProxyTraining]:
+    def _proxies(self, memory_format: str, rate: float, workers: int) -> list[ProxyTraining]:
         rungs = self.run.decision("proxy_epochs")
         if rungs is None:
             spent = self.run.seconds["search"]
-            chosen = proxy_epochs_for(self.request, len(self.data.train), self.limits, rate, spent=spent)
+            images = len(self.data.train)
+            chosen = proxy_epochs_for(self.request, images, self.limits, rate, workers=workers, spent=spent)
+            if isinstance(self.study, Database):
+                # Nothing is trained on: its weights would be with the driver that trained it. As long in all.
+                chosen = (float(f"{chosen[0] * epochs_per_candidate([each / chosen[0] for each in chosen]):.2g}"),)
             rungs = self.run.decide("proxy_epochs", list(chosen))
-            images = f"{round(rungs[0] * len(self.data.train)):,} images{' at first' if len(rungs) > 1 else ''}"
-            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({images})")
+            seen = f"{round(rungs[0] * images):,} images{' at first' if len(rungs) > 1 else ''}"
+            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({seen})")
+        # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
+        accelerator = self.accelerator if self.request.executor == "local" else self.request.accelerator
         first = ProxyTraining(
-            rungs[0], self.request.metric, self.accelerator, memory_format, pretrained=self.trained is not None
+            rungs[0], self.request.metric, accelerator, memory_format, pretrained=self.trained is not None
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 
@@ -254,7 +336,7 @@ class SearchRun:
         study: optuna.Study,
         space: SearchSpace,
         meter: CostMeter,
-        pool: WorkerPool,
+        executor: Executor,
         evaluators: Sequence[Evaluator],
         given: Sequence[Architecture],
     ) -> str:
@@ -276,6 +358,7 @@ class SearchRun:
             promotions=tuple(evaluators[1:]),
             factors=tuple(high / low for low, high in pairwise(rungs)),
             weights=weights,
+            trial_seconds=request.trial_seconds,
         )
 
         def on_status(status: SearchStatus) -> None:
@@ -285,12 +368,13 @@ class SearchRun:
         search = TrialSearch(
             study,
             setup,
-            pool,
+            executor,
             partial(meter.candidate, space),
             on_status=on_status,
             elapsed=self.run.seconds["search"],
             first=given,
             origin=DERIVED if shared else FIRST,
+            driver=self._driver(study) if isinstance(self.study, Database) else None,
         )
         if len(evaluators) > 1:
             weights.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ from archfit.pipeline.plan import (
     scaled_to,
 )
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
-from archfit.pipeline.searching import REPORT, RESULT, STUDY, SearchRun
+from archfit.pipeline.searching import REPORT, RESULT, SearchRun
 from archfit.pipeline.sharing import SUPERNET
 from archfit.pipeline.training import TrainResult, TrainRun, is_training, load_training, prepare
 from archfit.pipeline.watch import Silent, Watch
@@ -44,7 +44,14 @@ from archfit.spaces import KNOWN_SPACES, space_from
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run, write_file
-from archfit.study.storage import close_study, holds_trials, open_study, records, storage_errors
+from archfit.study.storage import (
+    close_study,
+    holds_trials,
+    open_study,
+    records,
+    storage_errors,
+    study_place,
+)
 from archfit.training import check_accelerator, check_devices
 
 
@@ -82,7 +89,14 @@ def search(
     finalists: int = 2,
     references: Sequence[str] = (),
     prune_above: float = 2.0,
+    trial_time: str | None = None,
     workers: int | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    trial_cpus: float = 1,
+    trial_gpus: float = 0,
+    storage: str = "sqlite",
+    study: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     watch: Watch | None = None,
@@ -127,7 +141,16 @@ def search(
         references: Published networks to train by the same recipe, as in `["mnasnet-small",
             "torchvision:mobilenet_v3_small"]`.
         prune_above: A candidate past so many times a bound is not trained.
+        trial_time: That one candidate's training may take, as in "10m"; past it the candidate is a failed trial. None
+            is ten times what others took.
         workers: Training processes of one thread each; None is one per core.
+        executor: Where candidates are trained: "local" (processes of this machine) or "ray" (a cluster).
+        address: Of the Ray cluster, as "10.0.0.1:6379", or "auto" for the one on this machine; None starts one here.
+        trial_cpus: Cores of the cluster for each candidate.
+        trial_gpus: GPUs for each; 0.5 shares one by two.
+        storage: Of the trials: "sqlite", "journal" (Optuna's, a file that is only added to; it takes less time a
+            trial), or "postgresql://user@host/database".
+        study: Its name in a database; drivers that give the same one search together. None is the folder's.
         seed: Of everything random, the data's splits too.
         out: Folder for the run; None makes one under `runs/`.
         watch: Is told what happens; None is silent.
@@ -173,7 +196,14 @@ def search(
         finalists=finalists,
         references=tuple(references),
         prune_above=prune_above,
+        trial_seconds=parse_seconds(trial_time) if trial_time is not None else None,
         workers=workers,
+        executor=executor,
+        address=address,
+        trial_cpus=trial_cpus,
+        trial_gpus=trial_gpus,
+        storage=storage,
+        study=study,
         seed=seed,
     )
     return start(request, objects, dataset if given_data else None, Path(out) if out else None, watch or Silent())
@@ -214,7 +244,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
             write_file(folder / INIT, trained.to_bytes())
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
-        if not holds_trials(folder / STUDY) and not (folder / SUPERNET).is_file():
+        if not holds_trials(study_place(folder, request.storage, request.study)) and not (folder / SUPERNET).is_file():
             run.discard()  # it never got as far as its first trial, or its first round
         run.close()
 
@@ -322,6 +352,7 @@ def resume(
     sampler: BaseSampler | None = None,
     evaluator: Evaluator | None = None,
     reward: Reward | None = None,
+    address: str | None = None,
     watch: Watch | None = None,
 ) -> SearchResult | TrainResult:
     """Goes on with a search or a training that was stopped, whatever stopped it; a finished one is read back.
@@ -332,6 +363,7 @@ def resume(
         sampler: The same.
         evaluator: The same.
         reward: The same.
+        address: Of the Ray cluster, where the search had another one.
         watch: Is told what happens.
     """
     folder = Path(folder)
@@ -341,6 +373,8 @@ def resume(
         if is_training(run.request):
             return _resume_training(run, watch)
         request = SearchRequest.from_json(run.request)
+        if address is not None:
+            request = replace(request, address=address)
         objects = Objects(space, sampler, reward, evaluator)
         if (folder / RESULT).is_file() and (folder / NETWORK).is_file():
             try:
@@ -411,11 +445,12 @@ def recorded(folder: Path) -> tuple[RunResult, list[TrialRecord]]:
 
 
 def _trials(folder: Path) -> list[TrialRecord]:
-    path = folder / STUDY
-    if not path.is_file():
-        raise RunError(f"{folder} has no {STUDY}; it is not a whole run")
-    with storage_errors(path):
-        study = open_study(path)
+    asked = read_run(folder)["request"]
+    place = study_place(folder, asked.get("storage", "sqlite"), asked.get("study"))
+    if isinstance(place, Path) and not place.is_file():
+        raise RunError(f"{folder} has no {place.name}; it is not a whole run")
+    with storage_errors(place, folder):
+        study = open_study(place)
         try:
             return records(study)
         finally:

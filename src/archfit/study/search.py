@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from archfit._files import write_whole
 from archfit.architecture import Architecture, SearchSpace, Task, space_size
@@ -24,14 +25,18 @@ from archfit.errors import RunError
 from archfit.evaluators import Evaluator
 from archfit.reward import Reward, worth
 from archfit.samplers import PROMOTES
+from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
 from archfit.study.ranking import next_promotion
 from archfit.study.record import FIRST, TrialRecord
 from archfit.study.storage import asked, distributions, record, records
-from archfit.study.workers import Event, WorkerPool
 
 _REPEATS_TO_STOP = 50
 _FAILURES_TO_STOP = 5
+_PATIENCE_S = 10.0
+_ABANDONED = "its driver died as it asked for it"
+DRIVER = "driver"
+"""Attribute of a trial: which driver asked for it, where several work on a study."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class SearchSetup:
         promotions: Evaluators that train a candidate on, one for each rung after the first.
         factors: One in so many candidates of a rung goes on to the next; one for each of `promotions`.
         weights: Folder for the weights of candidates that may be trained on.
+        trial_seconds: That a candidate's training may take; None is ten times the mean of its rung's, a minute at
+            least, and where there was none yet the search's own time.
     """
 
     space: SearchSpace
@@ -65,6 +72,7 @@ class SearchSetup:
     promotions: tuple[Evaluator, ...] = ()
     factors: tuple[float, ...] = ()
     weights: Path | None = None
+    trial_seconds: float | None = None
 
     def worth(self, accuracy: float, cost: Cost) -> float:
         """The reward."""
@@ -126,25 +134,27 @@ class TrialSearch:
     Args:
         study: New or with trials in it.
         setup: What is searched.
-        pool: Workers whose context is a `WorkerContext`.
+        pool: Runs jobs whose context is a `WorkerContext`.
         measure: Gives the cost of a canonical architecture; slow, uses a cache.
         on_status: Called after each change.
         elapsed: Seconds that earlier sessions used.
         first: Tried before anything is proposed.
         origin: Of those.
+        driver: Name of this one, where others work on the study too; None where none does.
     """
 
     def __init__(
         self,
         study: optuna.Study,
         setup: SearchSetup,
-        pool: WorkerPool,
+        pool: Executor,
         measure: Callable[[Architecture], Cost],
         *,
         on_status: Callable[[SearchStatus], None],
         elapsed: float = 0.0,
         first: Sequence[Architecture] = (),
         origin: str = FIRST,
+        driver: str | None = None,
     ) -> None:
         self._study = study
         self._setup = setup
@@ -157,12 +167,11 @@ class TrialSearch:
         self._ready: deque[tuple[optuna.Trial, Architecture]] = deque()
         self._training: dict[int, optuna.Trial] = {}
         self._share: dict[int, float] = {}
+        self._begun: dict[int, float] = {}
         self._measuring = False
         self._repeats = _repeats_in_a_row(list(self._records.values()))
-        self._proposed = sum(
-            trial.state != TrialState.WAITING and PROMOTES not in trial.user_attrs
-            for trial in study.get_trials(deepcopy=False)
-        )
+        self._proposed = _proposed(study)
+        self._driver = driver
         self._first = first
         self._origin = origin
         self._known = {r.architecture for r in self._records.values() if r.architecture}
@@ -178,9 +187,13 @@ class TrialSearch:
                 dict(architecture.choices), user_attrs={"origin": self._origin}, skip_if_exists=True
             )
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if frozen.user_attrs.get(DRIVER) != self._driver:
+                continue
             # Params that its driver had no time to store are sampled again, to the same values.
             self._prepare(optuna.Trial(self._study, frozen._trial_id))
         while True:
+            if self._driver is not None:
+                self._hear_of_others()
             stopped = self._stop_reason()
             # One worker: nothing is proposed before the last answer is known, so that a run repeats exactly.
             # More: the next candidate is measured while the others train.
@@ -188,7 +201,7 @@ class TrialSearch:
             asking = len(self._ready) < self._pool.free + spare
             if asking and not self._promote() and stopped is None:
                 self._proposed += 1
-                self._prepare(self._study.ask(self._distributions))
+                self._prepare(self._ask())
             while self._ready and self._pool.free:
                 self._dispatch(*self._ready.popleft())
             if stopped is not None and not self._ready and not self._training:
@@ -196,6 +209,7 @@ class TrialSearch:
             idle = self._pool.free > 0 and stopped is None
             for event in self._pool.events(0.0 if idle or not self._training else 0.25):
                 self._handle(event)
+            self._end_hanging()
             self._tell_status()
 
     def _prepare(self, trial: optuna.Trial) -> None:
@@ -213,6 +227,12 @@ class TrialSearch:
         twin = self._twin(architecture, trial.number)
         self._known.add(architecture)
         self._set(trial, architecture=architecture.to_json(), seed=trial_seed(setup.seed, trial.number))
+        if self._driver is not None and twin is None:
+            if (other := self._other_with(architecture, trial.number)) is not None:
+                self._fail(trial, f"trial {other} of another driver has this network")
+                return
+            self._hear_of_others()  # it may have ended meanwhile
+            twin = self._twin(architecture, trial.number)
         if twin is not None:
             self._repeats += 1
             cost = twin.cost.to_json() if twin.cost else None
@@ -265,8 +285,58 @@ class TrialSearch:
                 return False
             attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
             self._study.enqueue_trial(dict(source.architecture.choices), user_attrs=attrs)
-        self._prepare(self._study.ask(self._distributions))
+        self._prepare(self._ask())
         return True
+
+    def _ask(self) -> optuna.Trial:
+        trial = self._study.ask(self._distributions)
+        if self._driver is not None:
+            trial.set_user_attr(DRIVER, self._driver)
+        return trial
+
+    # ---- other drivers of the study ---------------------------------------------------------------------------------
+
+    def _hear_of_others(self) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        for frozen in trials:
+            if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs and _age(frozen) > _PATIENCE_S:
+                abandoned = optuna.Trial(self._study, frozen._trial_id)
+                abandoned.set_user_attr("reason", _ABANDONED)
+                self._study.tell(abandoned, state=TrialState.FAIL)
+            known = self._records.get(frozen.number)
+            if frozen.user_attrs.get(DRIVER) != self._driver and (known is None or known.state == "running"):
+                self._records[frozen.number] = heard = record(frozen, trials[0].datetime_start)
+                if heard.architecture is not None:
+                    self._known.add(heard.architecture)
+        self._proposed = _proposed(self._study)
+
+    def _other_with(self, architecture: Architecture, number: int) -> int | None:
+        """The trial of another driver that has the same network and was there first, or None.
+
+        Each driver has stored its own network before it looks. Those asked before and not told yet what they are may
+        have the same one, so they are waited for, unless their driver has died.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            before = [
+                trial
+                for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if trial.number < number and trial.user_attrs.get(DRIVER) != self._driver
+            ]
+            networks = {trial.number: trial.user_attrs.get("architecture") for trial in before}
+            for other, network in networks.items():
+                if network is not None and Architecture.from_json(network) == architecture:
+                    return other
+            silent = [
+                trial
+                for trial in before
+                if networks[trial.number] is None and trial.datetime_start is not None and _age(trial) < _PATIENCE_S
+            ]
+            if not silent or time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
+
+    # ---- one trial --------------------------------------------------------------------------------------------------
 
     def _prepare_promotion(self, trial: optuna.Trial, source: TrialRecord) -> None:
         """Architecture and cost are those of the trial whose network is trained on."""
@@ -292,11 +362,17 @@ class TrialSearch:
         return None
 
     def _dispatch(self, trial: optuna.Trial, architecture: Architecture) -> None:
-        self._training[trial.number] = trial
-        self._share[trial.number] = 0.0
         seed, attrs = trial_seed(self._setup.seed, trial.number), trial.user_attrs
         rung, source = attrs.get("rung", 0), attrs.get(PROMOTES)
-        job = partial(_evaluate, self._setup, architecture, seed, trial.number, rung=rung, source=source)
+        try:
+            weights = _weights(self._setup, source).read_bytes() if source is not None else None
+        except OSError as error:
+            self._fail(trial, f"the weights of trial {source} cannot be read: {error.strerror}")
+            return
+        self._training[trial.number] = trial
+        self._share[trial.number] = 0.0
+        self._begun[trial.number] = time.monotonic()
+        job = partial(_evaluate, self._setup, architecture, seed, rung=rung, weights=weights)
         self._pool.submit(trial.number, job)
 
     def _handle(self, event: Event) -> None:
@@ -312,11 +388,32 @@ class TrialSearch:
             self._fail(trial, f"its worker process died ({event.value}), perhaps out of memory")
         elif event.kind == "failed":
             self._fail(trial, event.value)
-        elif not 0 <= event.value <= 1:
-            self._fail(trial, f"the evaluator gave the accuracy {event.value}; it must be in [0, 1]")
+        elif not 0 <= (accuracy := event.value.accuracy) <= 1:
+            self._fail(trial, f"the evaluator gave the accuracy {accuracy}; it must be in [0, 1]")
         else:
+            if event.value.weights is not None:
+                _keep(_weights(self._setup, event.key), event.value.weights)
             cost = Cost.from_json(trial.user_attrs["cost"])
-            self._result(trial, event.value, self._setup.worth(event.value, cost), pruned=False)
+            self._result(trial, accuracy, self._setup.worth(accuracy, cost), pruned=False)
+
+    def _end_hanging(self) -> None:
+        """Ends trainings that take far longer than others did: a deadlock, a file system that does not answer."""
+        for number, trial in list(self._training.items()):
+            seconds, most = time.monotonic() - self._begun[number], self._most_seconds(trial.user_attrs.get("rung", 0))
+            if seconds > most:
+                self._pool.cancel(number)
+                del self._training[number]
+                self._share.pop(number, None)
+                self._set(trial, seconds_train=seconds)
+                self._fail(trial, f"its training took over {most:.0f} s and was ended; see --trial-time")
+
+    def _most_seconds(self, rung: int) -> float:
+        setup = self._setup
+        if setup.trial_seconds is not None:
+            return setup.trial_seconds
+        if (typical := self._typical_seconds(rung)) > 0:
+            return max(60.0, 10 * typical)
+        return setup.limits.search_seconds or math.inf
 
     def _result(self, trial: optuna.Trial, accuracy: float | None, reward: float | None, *, pruned: bool) -> None:
         if reward is not None and not math.isfinite(reward):
@@ -371,12 +468,14 @@ class TrialSearch:
         return None
 
     def _time_is_up(self, rung: int = 0) -> bool:
-        """Whether half a training to this rung does not fit any more.
+        """Whether a training to this rung does not fit any more; of a new candidate's, half of it.
 
         However short the time, every worker gets a candidate: a search without one has nothing to deliver.
         """
         limit = self._setup.limits.search_seconds
-        late = limit is not None and self.elapsed + self._typical_seconds(rung) / 2 > limit
+        # The rungs of long trainings would have the other workers idle for as long as one goes on past the limit.
+        needed = self._typical_seconds(rung) * (1.0 if rung else 0.5)
+        late = limit is not None and self.elapsed + needed > limit
         return late and self._proposed >= self._pool.size
 
     def _typical_seconds(self, rung: int) -> float:
@@ -395,34 +494,69 @@ class TrialSearch:
         self._on_status(SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits))
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What a worker has found out of a candidate.
+
+    Attributes:
+        accuracy: Of the evaluator.
+        weights: Of the network, where it may be trained on: a file of `torch.save`.
+    """
+
+    accuracy: float
+    weights: bytes | None
+
+
 def _evaluate(
     setup: SearchSetup,
     architecture: Architecture,
     seed: int,
-    number: int,
     context: WorkerContext,
     report: Callable[[Any], None],
     *,
     rung: int = 0,
-    source: int | None = None,
-) -> float:
-    """Trains and scores a new network, or the one of trial `source` on; keeps its weights where it may go on."""
+    weights: bytes | None = None,
+) -> Evaluated:
+    """Trains and scores a new network, or the one with these weights on."""
     torch.manual_seed(seed)
     network = setup.space.build(architecture, setup.task)
-    if source is not None:
-        network.load_state_dict(torch.load(_weights(setup, source), weights_only=True))
+    if weights is not None:
+        network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     evaluator = (setup.evaluator, *setup.promotions)[rung]
     accuracy = float(evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
-    if rung < len(setup.promotions):
-        content = io.BytesIO()
-        torch.save(network.state_dict(), content)
-        write_whole(_weights(setup, number), content.getvalue())
-    return accuracy
+    if rung == len(setup.promotions):
+        return Evaluated(accuracy, None)
+    content = io.BytesIO()
+    torch.save(network.state_dict(), content)
+    return Evaluated(accuracy, content.getvalue())
 
 
 def _weights(setup: SearchSetup, number: int) -> Path:
     assert setup.weights is not None, "promotions need a folder for weights"
     return setup.weights / f"trial-{number}.pt"
+
+
+def _keep(path: Path, weights: bytes) -> None:
+    try:
+        write_whole(path, weights)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror}); free some space, then resume the run") from None
+
+
+def _proposed(study: optuna.Study) -> int:
+    """Trials that were asked for; those that train another one on, and those that nobody took up, are not counted."""
+    return sum(
+        trial.state != TrialState.WAITING
+        and PROMOTES not in trial.user_attrs
+        and trial.user_attrs.get("reason") != _ABANDONED
+        for trial in study.get_trials(deepcopy=False)
+    )
+
+
+def _age(trial: FrozenTrial) -> float:
+    """Seconds since a trial was asked for, by the clocks of two machines."""
+    assert trial.datetime_start is not None
+    return (datetime.now() - trial.datetime_start).total_seconds()
 
 
 def _repeats_in_a_row(trials: Sequence[TrialRecord]) -> int:

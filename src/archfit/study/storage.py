@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import sqlite3
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy.exc
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from archfit.architecture import Architecture, SearchSpace
 from archfit.cost import Cost
-from archfit.errors import RunError
+from archfit.errors import InputError, RunError, unknown_name
 from archfit.samplers import PROMOTES
 from archfit.study.record import State, TrialRecord
 
 STUDY_NAME = "archfit"
+_POSTGRESQL = "postgresql://"
+STORAGES = {"sqlite": "study.db", "journal": "study.journal"}
+"""Where trials are kept, and the name of the file in the run's folder."""
+_FAULTS = (
+    sqlalchemy.exc.SQLAlchemyError,
+    sqlite3.Error,
+    optuna.exceptions.StorageInternalError,
+)
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -35,30 +53,122 @@ _STATES: dict[TrialState, State] = {
 }
 
 
-def open_study(path: Path, sampler: BaseSampler | None = None) -> optuna.Study:
-    """Opens the study in the SQLite file at `path`, creating both where they are missing.
+@dataclass(frozen=True)
+class Database:
+    """A study in a PostgreSQL database, which several drivers may work on.
 
-    The file is written ahead (WAL): a commit outlives the death of the process at once, and a power cut costs at
-    most the last commits, never the file.
+    Attributes:
+        url: As "postgresql://user@host/database"; a password comes from PGPASSWORD or ~/.pgpass.
+        study: Its name.
+    """
+
+    url: str
+    study: str
+
+    def __str__(self) -> str:
+        return f"{self.study} at {self.url}"
+
+
+Place = Path | Database
+"""Where a study is: a file of the run's folder, or a database."""
+
+
+def study_place(folder: Path, storage: str, study: str | None) -> Place:
+    """Where the trials of a run are; `storage` is one of `STORAGES` or a URL."""
+    return folder / STORAGES[storage] if storage in STORAGES else Database(storage, study or folder.name)
+
+
+def check_storage(storage: str) -> None:
+    """Raises `InputError` for what is neither one of `STORAGES` nor the URL of a PostgreSQL database."""
+    if storage in STORAGES:
+        return
+    if not storage.startswith(_POSTGRESQL):
+        raise unknown_name("storage", storage, (*STORAGES, f"{_POSTGRESQL}user@host/database"))
+    try:
+        password = urlsplit(storage).password
+    except ValueError as error:
+        raise InputError(f"storage {storage!r} is no URL ({error}); give postgresql://user@host/database") from None
+    if password is not None:
+        raise InputError(
+            "storage has a password, which would be written into the run's folder; put it into ~/.pgpass or the "
+            "variable PGPASSWORD"
+        )
+    if importlib.util.find_spec("psycopg") is None:
+        raise InputError("storage is a PostgreSQL database; it needs: pip install 'archfit[postgresql]'")
+
+
+def open_study(place: Place, sampler: BaseSampler | None = None) -> optuna.Study:
+    """Opens a study, creating it where it is missing.
+
+    The file `.db` is SQLite, written ahead (WAL): a commit outlives the death of the process at once, and a power cut
+    costs at most the last commits, never the file. A `.journal` is Optuna's: every change is a line that is added and
+    flushed to the disk.
 
     Raises:
-        RunError: The file is no study, or cannot be written.
+        RunError: The file is no study, or cannot be written; the database does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        # Opened by path, not by URL: SQLAlchemy would read meaning into a % or ? in the folder's name.
-        connect = partial(sqlite3.connect, path, timeout=30, check_same_thread=False)
-        storage = RDBStorage(f"sqlite:///{path.name}", engine_kwargs={"creator": connect})
-        _write_ahead(storage)
         return optuna.create_study(
-            storage=storage, sampler=sampler, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
+            storage=_storage(place),
+            sampler=sampler,
+            study_name=place.study if isinstance(place, Database) else STUDY_NAME,
+            direction="maximize",
+            load_if_exists=True,
         )
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, RuntimeError) as error:
-        raise RunError(
-            f"{path} cannot be opened as a study ({_cause(error)}); free some space or mend its permissions, or "
-            "restore it; else start a new run"
-        ) from error
+    except (*_FAULTS, OSError, RuntimeError, ValueError, KeyError) as error:
+        remedy = (
+            "see that the database runs, takes this user and has its password in PGPASSWORD or ~/.pgpass"
+            if isinstance(place, Database)
+            else "free some space or mend its permissions, or restore it; else start a new run"
+        )
+        raise RunError(f"{place} cannot be opened as a study ({_cause(error)}); {remedy}") from error
+
+
+def _storage(place: Place) -> BaseStorage:
+    if isinstance(place, Database):
+        return _postgresql(place.url.replace(_POSTGRESQL, "postgresql+psycopg://", 1))
+    return _journal(place) if place.suffix == ".journal" else _sqlite(place)
+
+
+def _postgresql(url: str) -> RDBStorage:
+    for wait in (0.1, 0.5, 2.0, None):
+        try:
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": {"client_encoding": "utf8"}})
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            if wait is None:
+                raise
+            time.sleep(wait)  # another driver makes the same tables at this moment
+    raise AssertionError("unreachable")
+
+
+def _sqlite(path: Path) -> RDBStorage:
+    # Opened by path, not by URL: SQLAlchemy would read meaning into a % or ? in the folder's name.
+    connect = partial(sqlite3.connect, path, timeout=30, check_same_thread=False)
+    storage = RDBStorage(f"sqlite:///{path.name}", engine_kwargs={"creator": connect})
+    _write_ahead(storage)
+    return storage
+
+
+def _journal(path: Path) -> JournalStorage:
+    """The run's lock is held: a lock of the journal, and a line without an end, were left by a driver that died."""
+    Path(f"{path}{LOCK_FILE_SUFFIX}").unlink(missing_ok=True)
+    if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return JournalStorage(_JournalFile(str(path)))
+
+
+class _JournalFile(JournalFileBackend):
+    """Its errors are told from those of other files."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise optuna.exceptions.StorageInternalError(error.strerror) from error
 
 
 def _write_ahead(storage: RDBStorage) -> None:
@@ -70,10 +180,21 @@ def _write_ahead(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
-def holds_trials(path: Path) -> bool:
-    """Whether the study at `path` has a trial; a file that cannot be read for now may have some."""
+def holds_trials(place: Place) -> bool:
+    """Whether a study has a trial; one that cannot be read for now may have some."""
+    if isinstance(place, Database):
+        try:
+            study = open_study(place)
+        except RunError:
+            return True
+        held = bool(study.get_trials(deepcopy=False))
+        close_study(study)
+        return held
+    path = place
     if not path.is_file():
         return False
+    if path.suffix == ".journal":
+        return f'"op_code":{JournalOperation.CREATE_TRIAL.value},'.encode() in path.read_bytes()
     try:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM trials)").fetchone()[0])
@@ -89,19 +210,22 @@ def close_study(study: optuna.Study) -> None:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turns a database error inside the block (a full disk, say) into a `RunError`."""
+def storage_errors(place: Place, folder: Path) -> Iterator[None]:
+    """Turns an error of the storage inside the block (a full disk, say) into a `RunError`; `folder` is the run's."""
     try:
         yield
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+    except _FAULTS as error:
+        remedy = "see to the database" if isinstance(place, Database) else "free some space or mend its permissions"
         raise RunError(
-            f"the study {path} could not be written ({_cause(error)}); free some space or mend the file's "
-            f"permissions, then go on with: archfit resume {path.parent}"
+            f"the study {place} could not be written ({_cause(error)}); {remedy}, then go on with: "
+            f"archfit resume {folder}"
         ) from error
 
 
 def _cause(error: BaseException) -> str:
     origin = getattr(error, "orig", None) or error.__cause__ or error
+    if isinstance(origin, OSError) and origin.strerror:
+        return origin.strerror
     return str(getattr(origin, "orig", None) or origin).splitlines()[0]
 
 

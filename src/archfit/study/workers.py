@@ -14,33 +14,14 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cloudpickle
 
 from archfit.errors import RunError
-
-Job = Callable[[Any, Callable[[Any], None]], Any]
-"""A job gets the pool's context and a function that reports progress; what it returns is the event's value."""
+from archfit.study.executor import Event, Job
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a worker has to say.
-
-    Attributes:
-        key: Of the job.
-        kind: "progress", "done", "failed" (the job raised) or "lost" (the process died).
-        value: Progress or result; for the last two the reason as text.
-        seconds: Since the job's start, pauses left out.
-    """
-
-    key: int
-    kind: Literal["progress", "done", "failed", "lost"]
-    value: Any
-    seconds: float
 
 
 @dataclass
@@ -139,6 +120,11 @@ class WorkerPool:
             while waiting and self.free:
                 self.submit(*waiting.popleft())
             yield from self.events(0.5)
+
+    def cancel(self, key: int) -> None:
+        """Kills the process of a job, which is answered by no event; the next job gets a new one."""
+        for worker in [worker for worker in self._workers if worker.key == key]:
+            self._drop(worker)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
