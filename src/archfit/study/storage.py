@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import sqlite3
@@ -24,7 +25,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
@@ -44,6 +45,7 @@ _FAULTS = (
     sqlite3.Error,
     optuna.exceptions.StorageInternalError,
 )
+_TURNS = (JournalOperation.CREATE_STUDY, JournalOperation.CREATE_TRIAL, JournalOperation.SET_TRIAL_STATE_VALUES)
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -102,7 +104,7 @@ def open_study(place: Place, sampler: BaseSampler | None = None) -> optuna.Study
 
     The file `.db` is SQLite, written ahead (WAL): a commit outlives the death of the process at once, and a power cut
     costs at most the last commits, never the file. A `.journal` is Optuna's: every change is a line that is added and
-    flushed to the disk.
+    flushed to the disk where a trial begins or ends.
 
     Raises:
         RunError: The file is no study, or cannot be written; the database does not answer.
@@ -152,21 +154,38 @@ def _sqlite(path: Path) -> RDBStorage:
 
 
 def _journal(path: Path) -> JournalStorage:
-    """The run's lock is held: a lock of the journal, and a line without an end, were left by a driver that died."""
-    Path(f"{path}{LOCK_FILE_SUFFIX}").unlink(missing_ok=True)
     if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
+        os.truncate(path, content.rfind(b"\n") + 1)  # the line that a driver wrote as it died
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return JournalStorage(_JournalFile(str(path)))
+        return JournalStorage(_JournalFile(str(path), _RunsLock()))
+
+
+class _RunsLock(BaseJournalFileLock):
+    """Nothing to lock: the run's folder is."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 class _JournalFile(JournalFileBackend):
-    """Its errors are told from those of other files."""
+    """Flushes to the disk where a trial begins or ends, not after each of its fifty values.
+
+    What was written outlives the process in any case; a power cut costs at most the last trial. Errors are told from
+    those of other files.
+    """
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         try:
-            super().append_logs(logs)
+            with open(self._file_path, "ab") as file:  # noqa: PTH123 - Optuna has a text there
+                file.write(lines.encode())
+                file.flush()
+                if any(log["op_code"] in _TURNS for log in logs):
+                    os.fsync(file.fileno())
         except OSError as error:
             raise optuna.exceptions.StorageInternalError(error.strerror) from error
 
