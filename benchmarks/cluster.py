@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import tempfile
 import time
@@ -96,8 +97,8 @@ def measure(architecture: Architecture) -> Cost:
 
 def search(
     executor: Executor, space: SearchSpace, *, trials: int, seconds: float, storage: str, sampler: str
-) -> list[float]:
-    """Seconds at which each trial ended."""
+) -> tuple[list[float], int]:
+    """Seconds at which each trial ended, and the bytes of the study."""
     setup = SearchSetup(
         space=space,
         task=TASK,
@@ -122,7 +123,7 @@ def search(
         study = open_study(path, made)
         TrialSearch(study, setup, executor, measure, on_status=on_status).run()
         close_study(study)
-    return ended
+        return ended, path.stat().st_size
 
 
 def throughput(nodes: int, args: argparse.Namespace, space: SearchSpace) -> float:
@@ -137,7 +138,7 @@ def throughput(nodes: int, args: argparse.Namespace, space: SearchSpace) -> floa
     try:
         with RayCluster(lambda: WorkerContext(DATA), address=cluster.address) as executor:
             search(executor, space, trials=2 * nodes, seconds=1.0, **settings)
-            ended = search(executor, space, trials=args.trials, seconds=args.sleep, **settings)
+            ended, _ = search(executor, space, trials=args.trials, seconds=args.sleep, **settings)
     finally:
         cluster.shutdown()
     return len(ended) / ended[-1]
@@ -145,23 +146,29 @@ def throughput(nodes: int, args: argparse.Namespace, space: SearchSpace) -> floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=40, help="on four nodes; a quarter of them on one")
+    parser.add_argument("--trials", type=int, default=40, help="on four nodes, a quarter of them on one; 0: none")
     parser.add_argument("--sleep", type=float, default=3.0, help="seconds of a trial")
     parser.add_argument("--long", type=int, default=1000, help="trials of the study that is timed")
     parser.add_argument("--samplers", default="random,auto")
+    parser.add_argument("--storages", default=",".join(STORAGES))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
     args = parser.parse_args()
     space = MnasSpace(0.42)
     overheads: dict[str, dict[str, dict[int, float]]] = {}
+    sizes: dict[str, float] = {}
     for sampler in args.samplers.split(","):
         overheads[sampler] = {}
-        for storage in STORAGES:
-            ended = search(Nowhere(), space, trials=args.long, seconds=0.0, storage=storage, sampler=sampler)
+        for storage in args.storages.split(","):
+            ended, size = search(Nowhere(), space, trials=args.long, seconds=0.0, storage=storage, sampler=sampler)
+            sizes[storage] = size / len(ended)
             lengths = [10**power for power in range(1, 7) if 10**power <= args.long]
             found = {n: 1000 * (ended[n - 1] - ended[n - 1 - n // 10]) / (n // 10) for n in lengths}
             overheads[sampler][storage] = found
             shown = ", ".join(f"{ms:.1f} ms after {n:,}" for n, ms in found.items())
             print(f"{sampler} on {storage}: {shown} trials", flush=True)
+    if not args.trials:  # of the driver alone
+        args.out.write_text(json.dumps({"driver_ms_a_trial": overheads, "bytes_a_trial": sizes}, indent=2) + "\n")
+        return
     few = argparse.Namespace(**{**vars(args), "trials": args.trials // 4})
     rates: dict[int, list[float]] = {1: [], 4: []}
     for _ in range(2):
@@ -176,6 +183,8 @@ def main() -> None:
         "trials_per_second": {str(nodes): found for nodes, found in rates.items()},
         "seconds_a_trial": args.sleep,
         "driver_ms_a_trial": overheads,
+        "bytes_a_trial": sizes,
+        "driver_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "trials": args.long,
         "machine": describe_machine(),
     }

@@ -294,50 +294,6 @@ class TrialSearch:
             trial.set_user_attr(DRIVER, self._driver)
         return trial
 
-    # ---- other drivers of the study ---------------------------------------------------------------------------------
-
-    def _hear_of_others(self) -> None:
-        trials = self._study.get_trials(deepcopy=False)
-        for frozen in trials:
-            if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs and _age(frozen) > _PATIENCE_S:
-                abandoned = optuna.Trial(self._study, frozen._trial_id)
-                abandoned.set_user_attr("reason", _ABANDONED)
-                self._study.tell(abandoned, state=TrialState.FAIL)
-            known = self._records.get(frozen.number)
-            if frozen.user_attrs.get(DRIVER) != self._driver and (known is None or known.state == "running"):
-                self._records[frozen.number] = heard = record(frozen, trials[0].datetime_start)
-                if heard.architecture is not None:
-                    self._known.add(heard.architecture)
-        self._proposed = _proposed(self._study)
-
-    def _other_with(self, architecture: Architecture, number: int) -> int | None:
-        """The trial of another driver that has the same network and was there first, or None.
-
-        Each driver has stored its own network before it looks. Those asked before and not told yet what they are may
-        have the same one, so they are waited for, unless their driver has died.
-        """
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            before = [
-                trial
-                for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                if trial.number < number and trial.user_attrs.get(DRIVER) != self._driver
-            ]
-            networks = {trial.number: trial.user_attrs.get("architecture") for trial in before}
-            for other, network in networks.items():
-                if network is not None and Architecture.from_json(network) == architecture:
-                    return other
-            silent = [
-                trial
-                for trial in before
-                if networks[trial.number] is None and trial.datetime_start is not None and _age(trial) < _PATIENCE_S
-            ]
-            if not silent or time.monotonic() > deadline:
-                return None
-            time.sleep(0.02)
-
-    # ---- one trial --------------------------------------------------------------------------------------------------
-
     def _prepare_promotion(self, trial: optuna.Trial, source: TrialRecord) -> None:
         """Architecture and cost are those of the trial whose network is trained on."""
         assert source.architecture is not None
@@ -492,6 +448,48 @@ class TrialSearch:
     def _tell_status(self) -> None:
         trials = tuple(self._records[number] for number in sorted(self._records))
         self._on_status(SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits))
+
+    # ---- other drivers of the study ---------------------------------------------------------------------------------
+
+    def _hear_of_others(self) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        for frozen in trials:
+            if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs and _age(frozen) > _PATIENCE_S:
+                abandoned = optuna.Trial(self._study, frozen._trial_id)
+                abandoned.set_user_attr("reason", _ABANDONED)
+                self._study.tell(abandoned, state=TrialState.FAIL)
+            known = self._records.get(frozen.number)
+            if frozen.user_attrs.get(DRIVER) != self._driver and (known is None or known.state == "running"):
+                self._records[frozen.number] = heard = record(frozen, trials[0].datetime_start)
+                if heard.architecture is not None:
+                    self._known.add(heard.architecture)
+        self._proposed = _proposed(self._study)
+
+    def _other_with(self, architecture: Architecture, number: int) -> int | None:
+        """The trial of another driver that has the same network and was there first, or None.
+
+        Each driver has stored its own network before it looks. Those asked before and not told yet what they are may
+        have the same one, so they are waited for, unless their driver has died.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            before = [
+                trial
+                for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if trial.number < number and trial.user_attrs.get(DRIVER) != self._driver
+            ]
+            networks = {trial.number: trial.user_attrs.get("architecture") for trial in before}
+            for other, network in networks.items():
+                if network is not None and Architecture.from_json(network) == architecture:
+                    return other
+            silent = [
+                trial
+                for trial in before
+                if networks[trial.number] is None and trial.datetime_start is not None and _age(trial) < _PATIENCE_S
+            ]
+            if not silent or time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
 
 
 @dataclass(frozen=True)
