@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,8 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         data: With its test split.
 
     Raises:
-        RunError: The two differ in any top-1 answer where the logits are not tied, or by more than
-            `LARGEST_LOGIT_DIFFERENCE` in a logit.
+        RunError: The two differ in any top-1 answer where the logits are not tied, or in a logit by more than
+            `LARGEST_LOGIT_DIFFERENCE` and than four times what float32 takes PyTorch from float64.
     """
     if data.test is None:
         raise RunError(f"{data.name} has no test split to test on")
@@ -154,8 +155,10 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         # Two logits closer than the tolerance are a tie, which either answer settles.
         margin = reference.amax(dim=1) - reference.gather(1, answer.unsqueeze(1)).squeeze(1)
         allowed = LARGEST_LOGIT_DIFFERENCE * max(1.0, float(reference.abs().max()) / 10)
-        wrong += int((margin > 2 * allowed).sum())
         difference = float((exported - reference).abs().max())
+        if difference > allowed:
+            allowed = max(allowed, 4 * _rounding(network, inputs, reference))
+        wrong += int((margin > 2 * allowed).sum())
         largest = max(largest, difference)
         excess = max(excess, difference / allowed)
         logits.append(exported)
@@ -168,6 +171,13 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
             f"up to {largest:.1e} ({excess:.2g} times what is allowed); please report this with {path}"
         )
     return result, parity
+
+
+def _rounding(network: nn.Module, inputs: Tensor, reference: Tensor) -> float:
+    """How far float32 takes PyTorch's own logits from those of float64; after a short training it can be much."""
+    with torch.inference_mode():
+        exact = copy.deepcopy(network).double()(inputs.double())
+    return float((reference - exact).abs().max())
 
 
 def test_result(logits: Tensor, truth: Tensor, names: tuple[str, ...]) -> TestResult:

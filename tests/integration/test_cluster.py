@@ -102,7 +102,7 @@ def test_a_driver_that_is_killed_loses_no_finished_trial(cluster: Any, tmp_path:
 def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
     result = archfit.search(
         "digits",
-        params="200k",
+        params="300k",
         width=0.25,
         trials=4,
         proxy_epochs=[0.25, 0.5],
