@@ -9,6 +9,7 @@ fault is followed by `archfit resume` once its cause is gone. Full disks and rea
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -221,17 +222,13 @@ def disk(harness: Harness, times: int, kind: str) -> Row:
             process = harness.start(["search", *SEARCHES["trials"], "--out", str(folder)])
             while not trials(folder) and process.poll() is None:
                 time.sleep(0.2)
-            time.sleep(harness.rng.uniform(0.0, 0.5 * harness.whole("trials")[2]))
+            time.sleep(harness.rng.uniform(0.0, 0.2 * harness.whole("trials")[2]))
             if process.poll() is not None:
                 raise SystemExit(f"the search had ended before its disk was {kind}")
             if kind == "full":
-                with (place / "ballast").open("wb") as file:
-                    try:
-                        while True:
-                            file.write(bytes(4096))
-                            file.flush()
-                    except OSError:
-                        pass
+                with (place / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
             else:
                 subprocess.run(["mount", "-o", "remount,ro", str(place)], check=False)
             said = harness.end(process, 2)

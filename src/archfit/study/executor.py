@@ -49,6 +49,10 @@ class Executor(Protocol):
         """What was heard within `timeout` seconds; returns as soon as there is something."""
         ...
 
+    def seconds(self, key: int) -> float:
+        """How long a job has been running, without the start of its process; 0 for one that does not."""
+        ...
+
     def cancel(self, key: int) -> None:
         """Ends a job; it is answered by no event."""
         ...

@@ -42,10 +42,11 @@ class Share:
     gpus: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     key: int
     submitted: float
+    begun: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,20 @@ class RayCluster:
         ended, _ = self._ray.wait(waiting, num_returns=1, timeout=timeout)
         if ended:
             ended, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        told, _ = self._asked(self._desk.told.remote(), {}, {})
+        told, working = self._asked(self._desk.told.remote(), {}, {})
         for running in self._running.values():
+            if running.begun is None and running.key in working:
+                running.begun = time.monotonic()
             if running.key in told:
                 yield Event(running.key, "progress", told[running.key], time.monotonic() - running.submitted)
         for reference in ended:
             running = self._running.pop(reference)
             yield self._answer(reference, running)
+
+    def seconds(self, key: int) -> float:
+        """How long a job has been running, by when it was heard of; that of one begun anew is from its first begin."""
+        now = time.monotonic()
+        return max((now - each.begun for each in self._running.values() if each.key == key and each.begun), default=0.0)
 
     def cancel(self, key: int) -> None:
         """Ends a job and its process; it is answered by no event."""

@@ -167,7 +167,6 @@ class TrialSearch:
         self._ready: deque[tuple[optuna.Trial, Architecture]] = deque()
         self._training: dict[int, optuna.Trial] = {}
         self._share: dict[int, float] = {}
-        self._begun: dict[int, float] = {}
         self._measuring = False
         self._repeats = _repeats_in_a_row(list(self._records.values()))
         self._proposed = _proposed(study)
@@ -327,7 +326,6 @@ class TrialSearch:
             return
         self._training[trial.number] = trial
         self._share[trial.number] = 0.0
-        self._begun[trial.number] = time.monotonic()
         job = partial(_evaluate, self._setup, architecture, seed, rung=rung, weights=weights)
         self._pool.submit(trial.number, job)
 
@@ -355,7 +353,7 @@ class TrialSearch:
     def _end_hanging(self) -> None:
         """Ends trainings that take far longer than others did: a deadlock, a file system that does not answer."""
         for number, trial in list(self._training.items()):
-            seconds, most = time.monotonic() - self._begun[number], self._most_seconds(trial.user_attrs.get("rung", 0))
+            seconds, most = self._pool.seconds(number), self._most_seconds(trial.user_attrs.get("rung", 0))
             if seconds > most:
                 self._pool.cancel(number)
                 del self._training[number]

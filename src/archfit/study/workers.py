@@ -121,6 +121,12 @@ class WorkerPool:
                 self.submit(*waiting.popleft())
             yield from self.events(0.5)
 
+    def seconds(self, key: int) -> float:
+        """How long a job has been running, without the start of its process and without pauses."""
+        return max(
+            (self._seconds(worker) for worker in self._workers if worker.key == key and worker.ready), default=0.0
+        )
+
     def cancel(self, key: int) -> None:
         """Kills the process of a job, which is answered by no event; the next job gets a new one."""
         for worker in [worker for worker in self._workers if worker.key == key]:
