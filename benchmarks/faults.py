@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,15 @@ def trials(folder: Path) -> list[TrialRecord]:
     return found
 
 
+def begun(folder: Path, count: int) -> bool:
+    """Whether so many trials are in the study of a driver that lives."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{folder}/study.db?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM trials").fetchone()[0]) >= count
+    except sqlite3.Error:  # not yet made
+        return False
+
+
 def plain(trial: TrialRecord) -> tuple[Any, ...]:
     """Without what a clock decided."""
     return (trial.number, trial.state, trial.architecture, trial.accuracy, trial.reward, trial.rung, trial.seed)
@@ -220,11 +230,11 @@ def disk(harness: Harness, times: int, kind: str) -> Row:
         with small_disk(place, 64):
             folder = place / "run"
             process = harness.start(["search", *SEARCHES["trials"], "--out", str(folder)])
-            while not trials(folder) and process.poll() is None:
-                time.sleep(0.2)
+            while not begun(folder, 2) and process.poll() is None:
+                time.sleep(0.1)
             time.sleep(harness.rng.uniform(0.0, 0.2 * harness.whole("trials")[2]))
             if process.poll() is not None:
-                raise SystemExit(f"the search had ended before its disk was {kind}")
+                raise SystemExit(f"the search had ended before its disk was {kind}: {process.communicate()[1][-500:]}")
             if kind == "full":
                 with (place / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
                     while True:
@@ -275,8 +285,8 @@ def study_damaged(harness: Harness, times: int) -> Row:
     for _ in range(times):
         folder = harness.folder()
         process = harness.start(["search", *SEARCHES["trials"], "--out", str(folder)])
-        while process.poll() is None and len(trials(folder)) < 4:
-            time.sleep(0.2)
+        while process.poll() is None and not begun(folder, 4):
+            time.sleep(0.05)
         process.kill()
         process.communicate()
         before = trials(folder)
