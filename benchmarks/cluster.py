@@ -164,7 +164,7 @@ def main() -> None:
         for storage in args.storages.split(","):
             ended, size = search(Nowhere(), space, trials=args.long, seconds=0.0, storage=storage, sampler=sampler)
             sizes[storage] = size / len(ended)
-            lengths = [10**power for power in range(1, 7) if 10**power <= args.long]
+            lengths = [10**power for power in range(1, 7) if 10**power <= len(ended)]
             found = {n: 1000 * (ended[n - 1] - ended[n - 1 - n // 10]) / (n // 10) for n in lengths}
             overheads[sampler][storage] = found
             shown = ", ".join(f"{ms:.1f} ms after {n:,}" for n, ms in found.items())

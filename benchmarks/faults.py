@@ -224,15 +224,19 @@ def small_disk(place: Path, megabytes: int) -> Iterator[None]:
 
 def disk(harness: Harness, times: int, kind: str) -> Row:
     """Full, or read-only, at a random moment."""
-    row = Row(f"disk {kind}", ends="exit 2 with one line that says so; after `resume` complete, the same")
+    row = Row(
+        "disk full" if kind == "full" else "run folder read-only",
+        ends="exit 2 with one line that says so; after `resume` complete, the same",
+    )
+    seconds = harness.whole("trials")[2]
     for _ in range(times):
         place = harness.root / f"disk-{harness.folder().name}"
-        with small_disk(place, 64):
+        with small_disk(place, 64) if kind == "full" else contextlib.nullcontext(place.mkdir()):
             folder = place / "run"
             process = harness.start(["search", *SEARCHES["trials"], "--out", str(folder)])
             while not begun(folder, 2) and process.poll() is None:
                 time.sleep(0.1)
-            time.sleep(harness.rng.uniform(0.0, 0.2 * harness.whole("trials")[2]))
+            time.sleep(harness.rng.uniform(0.0, 0.4 * seconds))
             if process.poll() is not None:
                 raise SystemExit(f"the search had ended before its disk was {kind}: {process.communicate()[1][-500:]}")
             if kind == "full":
@@ -240,14 +244,14 @@ def disk(harness: Harness, times: int, kind: str) -> Row:
                     while True:
                         file.write(bytes(4096))
             else:
-                subprocess.run(["mount", "-o", "remount,ro", str(place)], check=False)
+                subprocess.run(["chattr", "+i", str(folder)], check=True)  # a disk with open files does not turn
             said = harness.end(process, 2)
             if "resume" not in said:
                 row.ends = f"exit 2, without a remedy: {said}"
             if kind == "full":
                 (place / "ballast").unlink()
             else:
-                subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+                subprocess.run(["chattr", "-i", str(folder)], check=True)
             before = trials(folder)
             harness.end(harness.start(["resume", str(folder)]))
             harness.compare(row, "trials", folder, before)
@@ -340,7 +344,7 @@ class Bad:
 result = archfit.search("digits", params="200k", width=0.25, trials=8, final_epochs=1, finalists=1, workers=1, seed=0,
                         evaluator=Bad(sys.argv[1]), trial_time="10s", out=sys.argv[2], sampler="random")
 """
-REASONS = {"memory": "memory", "nan": "not a number", "hang": "was ended"}
+REASONS = {"memory": "memory", "nan": "diverged", "hang": "was ended"}
 NAMES = {"memory": "candidate out of memory", "nan": "candidate whose loss is not a number", "hang": "candidate hangs"}
 
 
