@@ -45,6 +45,7 @@ from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder, read_run, write_file
 from archfit.study.storage import (
+    Database,
     close_study,
     holds_trials,
     open_study,
@@ -244,7 +245,10 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
             write_file(folder / INIT, trained.to_bytes())
         return SearchRun(run, request, data, objects, watch).execute()
     finally:
-        if not holds_trials(study_place(folder, request.storage, request.study)) and not (folder / SUPERNET).is_file():
+        place = study_place(folder, request.storage, request.study)
+        # In a database there may be trials of other drivers; this one has its name once its own search begins.
+        begun = run.decision("driver") is not None if isinstance(place, Database) else holds_trials(place)
+        if not begun and not (folder / SUPERNET).is_file():
             run.discard()  # it never got as far as its first trial, or its first round
         run.close()
 

@@ -200,12 +200,9 @@ def _write_ahead(storage: RDBStorage) -> None:
 
 
 def holds_trials(place: Place) -> bool:
-    """Whether a study has a trial; one that cannot be read for now may have some."""
+    """Whether a study has a trial; a file that cannot be read for now may have some."""
     if isinstance(place, Database):
-        try:
-            study = open_study(place)
-        except RunError:
-            return True
+        study = open_study(place)
         held = bool(study.get_trials(deepcopy=False))
         close_study(study)
         return held
