@@ -46,7 +46,7 @@ def train(
     with WorkerPool(partial(WorkerContext, data.without_test()), 2, log=run / "workers.log") as pool:
         trained, failures = train_in_full(
             jobs,
-            final_recipe(data, epochs),
+            dict.fromkeys(jobs, final_recipe(data, epochs)),
             pool,
             seed=seed,
             accelerator="cpu",

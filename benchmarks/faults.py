@@ -32,8 +32,12 @@ from archfit.study.storage import close_study, open_study, records
 from machine import describe_machine
 
 COMMON = ["digits", "--params", "200k", "--width", "0.25", "--finalists", "1", "--workers", "1", "--seed", "0"]
-SHORT = ["--control", "0", "--final-epochs", "3"]
 SEARCHES = {
+    # What `make demo` runs, its clock replaced by counts, so that two runs can be the same.
+    "demo": [
+        *["digits", "--latency", "0.2ms", "--workers", "1", "--seed", "0"],
+        *["--trials", "12", "--proxy-epochs", "1,3,9", "--final-epochs", "15"],
+    ],
     "trials": [*COMMON, "--trials", "8", "--proxy-epochs", "1,2", "--final-epochs", "3"],
     "shared": [
         *COMMON,
@@ -163,7 +167,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
 
 def driver_killed(harness: Harness, method: str, times: int, number: signal.Signals) -> Row:
     """At random moments, from the start of the process to the last second of the run."""
-    row = Row(f"{number.name} to the driver, method {method}")
+    row = Row(f"{number.name} to the driver, {'the demo' if method == 'demo' else f'method {method}'}")
     seconds = harness.whole(method)[2]
     while row.tries < times:
         folder, before = harness.folder(), []
@@ -402,6 +406,7 @@ def clock_back(harness: Harness, times: int) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="of the driver, for each method")
+    parser.add_argument("--demo-kills", type=int, default=20, help="of the demo's driver")
     parser.add_argument("--tries", type=int, default=3, help="of every other fault")
     parser.add_argument("--only", help="names with commas")
     parser.add_argument("--seed", type=int, default=0)
@@ -412,6 +417,7 @@ def main() -> None:
         faults: dict[str, Callable[[], Row]] = {
             "kill": lambda: driver_killed(harness, "trials", args.kills, signal.SIGKILL),
             "kill-shared": lambda: driver_killed(harness, "shared", args.kills, signal.SIGKILL),
+            "kill-demo": lambda: driver_killed(harness, "demo", args.demo_kills, signal.SIGKILL),
             "term": lambda: driver_killed(harness, "trials", args.tries, signal.SIGTERM),
             "worker": lambda: worker_killed(harness, 2 * args.tries),
             "full": lambda: disk(harness, args.tries, "full"),

@@ -20,14 +20,14 @@ RECIPE = Recipe(4, batch_size=8, learning_rate=0.05, ema_decay=0.5)
 
 
 def test_affordable_epochs() -> None:
-    # 32 training images; 100 s at 16 images a second are 1600 images or 50 epochs for one round of trainings.
-    assert affordable_epochs(100, 16, DATA, networks=2, workers=2) == 50
-    assert affordable_epochs(100, 16, DATA, networks=1, workers=2) == 50
-    # 3 networks on 2 workers are 2 rounds of 25 epochs.
-    assert affordable_epochs(100, 16, DATA, networks=3, workers=2) == 25
-    assert affordable_epochs(0, 16, DATA, networks=1, workers=1) == 1
-    assert affordable_epochs(1e6, 16, DATA, networks=1, workers=1) == 200
-    assert affordable_epochs(1e6, 16, DATA, networks=1, workers=1, most=7) == 7
+    # 32 images: 100 s at 16 images/s are 50 epochs, at 24 images/s 75.
+    assert affordable_epochs(100, {"a": 16}, DATA, workers=2) == {"a": 50}
+    assert affordable_epochs(100, {"a": 16, "b": 24}, DATA, workers=2) == {"a": 50, "b": 75}
+    # Three networks on two workers take two rounds, each as long as the slowest's.
+    assert affordable_epochs(100, {"a": 16, "b": 24, "c": 32}, DATA, workers=2) == {"a": 25, "b": 25, "c": 25}
+    assert affordable_epochs(0, {"a": 16}, DATA, workers=1) == {"a": 1}
+    assert affordable_epochs(1e6, {"a": 16}, DATA, workers=1) == {"a": 200}
+    assert affordable_epochs(1e6, {"a": 16}, DATA, workers=1, most=7) == {"a": 7}
 
 
 def _builder(width: int) -> Callable[[], nn.Module]:
@@ -47,7 +47,7 @@ def _train(
     told: list[dict[str, dict[str, Any]]] = []
     trained, failures = train_in_full(
         networks,
-        RECIPE,
+        dict.fromkeys(networks, RECIPE),
         pool,
         seed=5,
         accelerator="cpu",

@@ -41,7 +41,10 @@ def nodes() -> Iterator[Any]:
     """A head without cores, and two nodes of one core."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    # A silent node is called dead after seconds, not half a minute.
+    health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": health}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
@@ -211,7 +214,7 @@ def test_a_search_on_a_cluster_whose_processes_are_killed(cluster: RayCluster, t
             import ray
 
             desk = cluster._desk
-            for process in ray.get(desk.working.remote())[1].values():
+            for process in ray.get(desk.working.remote()).values():
                 killed.append(process.pid)
                 with contextlib.suppress(ProcessLookupError):  # of a job that has ended meanwhile
                     os.kill(process.pid, signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,9 +30,11 @@ from archfit.study.ranking import rank
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool
-from archfit.training import final_recipe, get_metric, score
+from archfit.training import Recipe, final_recipe, get_metric, score
 
 _DEPLOY_SECONDS = 12.0
+_KEPT_SPEED = 0.85
+"""Augmentation, validation after each epoch and the average of weights take their part beside the steps."""
 _CONTROL_DRAWS = 50
 _MARGIN = 0.98
 """A measurement repeats within 1 % as a rule: what is nearer to its bound could be past it the next time."""
@@ -107,7 +109,7 @@ class Finals:
         )
 
     def train(self, finalists: Sequence[TrialRecord]) -> dict[str, FullTraining]:
-        """Trains all of them by the same recipe; a training that fails is noted and left out."""
+        """Trains each as long as the time allows; a training that fails is noted and left out."""
         networks: dict[str, Callable[[], nn.Module]] = {
             f"trial {trial.number}": partial(_build, self.space, trial.architecture, self.data.task)
             for trial in finalists
@@ -117,12 +119,12 @@ class Finals:
             epochs = self.run.decide("final_epochs", self._epochs(networks))
         return self._full("finalists", networks, epochs)
 
-    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> int:
+    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> dict[str, int]:
         """As asked; else as many as the time allows, by the speed at which the networks train beside each other."""
         if self.request.final_epochs is not None:
-            return self.request.final_epochs
+            return dict.fromkeys(networks, self.request.final_epochs)
         if self.limits.seconds is None:
-            return untimed_final_epochs(len(self.data.train))
+            return dict.fromkeys(networks, untimed_final_epochs(len(self.data.train)))
         self.watch.step("timing training steps of the finalists")
         rates = training_rates(
             networks,
@@ -134,15 +136,15 @@ class Finals:
         )
         self.run.tick("train", at_least=0)
         left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
-        # Augmentation, validation after each epoch and the average of weights take their part beside the steps.
-        rate = 0.85 * min(rates.values(), default=1.0)
-        return affordable_epochs(left, rate, self.data, len(networks), self.request.worker_count)
+        slowest = min(rates.values(), default=1.0)
+        known = {name: _KEPT_SPEED * rates.get(name, slowest) for name in networks}
+        return affordable_epochs(left, known, self.data, self.request.worker_count)
 
     def _full(
         self,
         title: str,
         networks: dict[str, Callable[[], nn.Module]],
-        epochs: int,
+        epochs: Mapping[str, int],
     ) -> dict[str, FullTraining]:
         start = time.monotonic()
 
@@ -150,15 +152,11 @@ class Finals:
             self.run.tick("train")
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
-        self.watch.step(f"training {len(networks)} {title} for {epochs} epochs")
+        counts = " and ".join(map(str, sorted({epochs[name] for name in networks})))
+        self.watch.step(f"training {len(networks)} {title} for {counts} epochs")
         trained, failures = train_in_full(
             networks,
-            final_recipe(
-                self.data,
-                epochs,
-                pretrained=self.request.init is not None,
-                cells=isinstance(self.space, CellSpace),
-            ),
+            {name: self._recipe(epochs[name]) for name in networks},
             self.pool,
             seed=self.request.seed,
             accelerator=self.accelerator,
@@ -171,6 +169,11 @@ class Finals:
             self.watch.note(f"{name} could not be trained in full: {reason}")
         self.run.tick("train", at_least=0)
         return trained
+
+    def _recipe(self, epochs: int) -> Recipe:
+        return final_recipe(
+            self.data, epochs, pretrained=self.request.init is not None, cells=isinstance(self.space, CellSpace)
+        )
 
     def rank(
         self, finalists: Sequence[TrialRecord], trained: dict[str, FullTraining]
@@ -204,20 +207,19 @@ class Finals:
             curve=training.curve,
         )
 
-    def control(self, finalists: dict[str, FullTraining]) -> list[TrainedNetwork]:
-        """Random architectures within the budget, by the finalists' recipe and epochs; in extra time, after the limit.
+    def control(self, epochs: int) -> list[TrainedNetwork]:
+        """Random architectures within the budget, by the winner's recipe and epochs; in extra time, after the limit.
 
         Without them nobody knows whether shared weights found anything (arXiv:1902.08142).
         """
         if self.request.method != "shared" or not self.request.control or self.data.test is None:
             return []
-        epochs = next(iter(finalists.values())).epochs
         architectures = self._drawn_within()
         names = {f"random {number}": architecture for number, architecture in enumerate(architectures, 1)}
         trained = self._full(
             "control networks",
             {name: partial(_build, self.space, architecture, self.data.task) for name, architecture in names.items()},
-            epochs,
+            dict.fromkeys(names, epochs),
         )
         rows = []
         for name, training in trained.items():
@@ -244,15 +246,14 @@ class Finals:
         self.run.decide("control", [one.to_json() for one in found])
         return found
 
-    def references(self, finalists: dict[str, FullTraining]) -> list[TrainedNetwork]:
-        """Catalogue networks by the finalists' recipe and epochs; they take extra time, after the limit."""
+    def references(self, epochs: int) -> list[TrainedNetwork]:
+        """Catalogue networks by the winner's recipe and epochs; they take extra time, after the limit."""
         if not self.request.references or self.data.test is None:
             return []
-        epochs = next(iter(finalists.values())).epochs
         builders: dict[str, Callable[[], nn.Module]] = {
             name: partial(_build_reference, name, self.data.task, self.space) for name in self.request.references
         }
-        trained = self._full("references", builders, epochs)
+        trained = self._full("references", builders, dict.fromkeys(builders, epochs))
         rows = []
         for name, training in trained.items():
             network = _build_reference(name, self.data.task, self.space)

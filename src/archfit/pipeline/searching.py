@@ -170,7 +170,8 @@ class SearchRun:
         finalists = finals.choose(trials)
         trained = finals.train(finalists)
         networks = finals.rank(finalists, trained)
-        others = [*finals.control(trained), *finals.references(trained)]
+        epochs = networks[0][0].epochs
+        others = [*finals.control(epochs), *finals.references(epochs)]
         return self._deliver(space, networks, others, trials, meter, stopped, memory_format)
 
     # ---- drivers that share a study ---------------------------------------------------------------------------------

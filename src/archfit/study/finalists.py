@@ -45,7 +45,7 @@ class FullTraining:
 
 def train_in_full(
     networks: Mapping[str, Callable[[], nn.Module]],
-    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
     pool: WorkerPool,
     *,
     seed: int,
@@ -61,7 +61,7 @@ def train_in_full(
 
     Args:
         networks: Name -> what builds it, picklable.
-        recipe: The same for all.
+        recipes: By the same names.
         pool: Workers whose context is a `WorkerContext`.
         seed: Of weights, order and augmentation, the same for all.
         accelerator: Where to train.
@@ -87,9 +87,10 @@ def train_in_full(
         while waiting and pool.free:
             key = waiting.pop(0)
             running.add(key)
-            checkpoints = folder / names[key].replace(" ", "-").replace(":", "-").replace("/", "-")
+            name = names[key]
+            checkpoints = folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
             job = partial(
-                _train, names[key], networks[names[key]], recipe, seed, accelerator, memory_format, metric, checkpoints
+                _train, name, networks[name], recipes[name], seed, accelerator, memory_format, metric, checkpoints
             )
             pool.submit(key, job)
         for event in pool.events(0.5):
@@ -184,8 +185,19 @@ def _rate(
 
 
 def affordable_epochs(
-    seconds: float, images_per_second: float, data: ImageData, networks: int, workers: int, *, most: int = 200
-) -> int:
-    """Epochs of full training that fit in `seconds` when each network trains in one worker at that rate."""
-    rounds = -(-networks // workers)
-    return max(1, min(most, int(seconds / rounds * images_per_second / len(data.train))))
+    seconds: float, rates: Mapping[str, float], data: ImageData, workers: int, *, most: int = 200
+) -> dict[str, int]:
+    """Epochs of full training that fit in `seconds`, by name.
+
+    With a worker for each network, each is trained as long as its own speed allows; else all as long as the slowest's.
+
+    Args:
+        seconds: For all of them.
+        rates: Images per second of each network, in one worker.
+        data: Trained on.
+        workers: That train beside each other.
+        most: Epochs at most.
+    """
+    rounds, slowest = -(-len(rates) // workers), min(rates.values(), default=1.0)
+    images = {name: seconds / rounds * (rate if rounds == 1 else slowest) for name, rate in rates.items()}
+    return {name: max(1, min(most, int(count / len(data.train)))) for name, count in images.items()}

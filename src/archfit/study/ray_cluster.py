@@ -128,7 +128,7 @@ class RayCluster:
         ended, _ = self._ray.wait(waiting, num_returns=1, timeout=timeout)
         if ended:
             ended, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        told, working = self._asked(self._desk.told.remote(), {}, {})
+        told, working = self._asked(self._desk.news.remote()), self._asked(self._desk.working.remote())
         for running in self._running.values():
             if running.begun is None and running.key in working:
                 running.begun = time.monotonic()
@@ -152,8 +152,8 @@ class RayCluster:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stops the tasks that run on this machine; those of other machines go on."""
-        _, processes = self._asked(self._desk.working.remote(), {}, {})
-        stopped = [process for process in processes.values() if _signal(process, signal.SIGSTOP)]
+        processes = self._asked(self._desk.working.remote()).values()
+        stopped = [process for process in processes if _signal(process, signal.SIGSTOP)]
         try:
             yield
         finally:
@@ -184,12 +184,12 @@ class RayCluster:
             return Event(running.key, "lost", reason, time.monotonic() - running.submitted)
         return Event(running.key, kind, value, seconds)
 
-    def _asked(self, reference: Any, *otherwise: Any) -> Any:
-        """What the desk knows; without it, which is no more than a picture of progress, the search goes on."""
+    def _asked(self, reference: Any) -> dict[int, Any]:
+        """What the desk knows by key; nothing where it does not answer: a search goes on without its picture."""
         try:
-            return self._ray.get(reference, timeout=10)
+            return dict(self._ray.get(reference, timeout=10))
         except self._ray.exceptions.RayError:
-            return otherwise
+            return {}
 
     def _nodes(self) -> list[Mapping[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -295,13 +295,13 @@ class _Desk:
     def end(self, key: int) -> None:
         self._working.pop(key, None)
 
-    def told(self) -> tuple[dict[int, Any], dict[int, _Process]]:
-        """Since the last call."""
+    def news(self) -> dict[int, Any]:
+        """What was told last of each job, since the last call."""
         told, self._told = self._told, {}
-        return told, self._working
+        return told
 
-    def working(self) -> tuple[dict[int, Any], dict[int, _Process]]:
-        return {}, self._working
+    def working(self) -> dict[int, _Process]:
+        return self._working
 
 
 _contexts: dict[str, Any] = {}

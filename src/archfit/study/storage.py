@@ -1,4 +1,4 @@
-"""The Optuna study on disk: opened, and read back as plain records."""
+"""The Optuna study, in a file or a database: opened, and read back as plain records."""
 
 from __future__ import annotations
 
@@ -135,14 +135,13 @@ def _storage(place: Place) -> BaseStorage:
 
 
 def _postgresql(url: str) -> RDBStorage:
-    for wait in (0.1, 0.5, 2.0, None):
+    settings = {"pool_pre_ping": True, "connect_args": {"client_encoding": "utf8"}}
+    for wait in (0.1, 0.5, 2.0):
         try:
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": {"client_encoding": "utf8"}})
+            return RDBStorage(url, engine_kwargs=settings)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-            if wait is None:
-                raise
             time.sleep(wait)  # another driver makes the same tables at this moment
-    raise AssertionError("unreachable")
+    return RDBStorage(url, engine_kwargs=settings)
 
 
 def _sqlite(path: Path) -> RDBStorage:
@@ -206,13 +205,12 @@ def holds_trials(place: Place) -> bool:
         held = bool(study.get_trials(deepcopy=False))
         close_study(study)
         return held
-    path = place
-    if not path.is_file():
+    if not place.is_file():
         return False
-    if path.suffix == ".journal":
-        return f'"op_code":{JournalOperation.CREATE_TRIAL.value},'.encode() in path.read_bytes()
+    if place.suffix == ".journal":
+        return f'"op_code":{JournalOperation.CREATE_TRIAL.value},'.encode() in place.read_bytes()
     try:
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
+        with closing(sqlite3.connect(place, timeout=30)) as connection:
             return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM trials)").fetchone()[0])
     except sqlite3.Error as error:
         return "no such table" not in str(error)
