@@ -81,9 +81,17 @@ def test_batch_size_grows_with_the_training() -> None:
     assert sizes == [128, 64, 64, 32, 32]
 
 
+def test_rates_from_scratch_fall_in_the_long_run() -> None:
+    short, longer = (proxy_recipe(_data(6_400), epochs) for epochs in (5, 125))
+    assert (short.learning_rate, short.filter_learning_rate) == (0.07, 0.08)  # 32,000 images, below 50,000
+    # 6,400 x 125 images are 16 times 50,000, whose fourth root is 2.
+    assert longer.learning_rate == pytest.approx(0.035)
+    assert longer.filter_learning_rate == pytest.approx(0.04)
+
+
 def test_an_image_seen_more_often_is_varied_more() -> None:
     data = replace(_data(64), image_size=32)
-    found = [augmentation_for(data, epochs) for epochs in (0.5, 8, 16, 32)]
+    found = [augmentation_for(data, epochs) for epochs in (0.5, 12, 24, 32)]
     # 32 / 16 = 2, 32 / 8 = 4, 32 / 4 = 8
     assert [(a.crop_padding, a.flip, a.cutout) for a in found] == [
         (0, True, 0),
