@@ -36,7 +36,7 @@ SEARCHES = {
     # What `make demo` runs, its clock replaced by counts, so that two runs can be the same.
     "demo": [
         *["digits", "--latency", "0.2ms", "--workers", "1", "--seed", "0"],
-        *["--trials", "12", "--proxy-epochs", "1,3,9", "--final-epochs", "15"],
+        *["--trials", "9", "--proxy-epochs", "1,3,9", "--final-epochs", "10"],
     ],
     "trials": [*COMMON, "--trials", "8", "--proxy-epochs", "1,2", "--final-epochs", "3"],
     "shared": [
