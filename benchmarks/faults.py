@@ -21,7 +21,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,12 +112,11 @@ class Harness:
             raise SystemExit(f"ended with {process.returncode}, not {code}: {said[-2000:]}")
         return said.strip().splitlines()[-1] if said.strip() else ""
 
-    def compare(self, row: Row, method: str, folder: Path, before: list[TrialRecord] = ()) -> None:
+    def compare(self, row: Row, method: str, folder: Path, before: Sequence[TrialRecord] = ()) -> None:
         """Adds to a row what is missing or too much after a resumed run."""
         whole, best, _ = self.whole(method)
         found = trials(folder)
-        kept = {trial.number: trial for trial in found}
-        row.lost += sum(kept.get(trial.number) != trial for trial in before if trial.state == "complete")
+        row.lost += missing(before, found)
         row.doubled += max(0, len(found) - len(whole))
         same = [plain(trial) for trial in found] == [plain(trial) for trial in whole]
         if not same or result(folder)["architecture"] != best["architecture"]:
@@ -144,6 +143,12 @@ def begun(folder: Path, count: int) -> bool:
             return int(connection.execute("SELECT count(*) FROM trials").fetchone()[0]) >= count
     except sqlite3.Error:  # not yet made
         return False
+
+
+def missing(before: Sequence[TrialRecord], found: Sequence[TrialRecord]) -> int:
+    """Trials that had ended and are not there any more, or are changed."""
+    kept = {trial.number: trial for trial in found}
+    return sum(kept.get(trial.number) != trial for trial in before if trial.state == "complete")
 
 
 def plain(trial: TrialRecord) -> tuple[Any, ...]:
@@ -180,8 +185,7 @@ def driver_killed(harness: Harness, method: str, times: int, number: signal.Sign
                 process.communicate()
                 row.tries += 1
                 found = trials(folder)
-                kept = {trial.number: trial for trial in found}
-                row.lost += sum(kept.get(trial.number) != trial for trial in before if trial.state == "complete")
+                row.lost += missing(before, found)
                 before = found
                 print(f"  {row.fault}: {row.tries} of {times}", flush=True)
                 continue

@@ -152,7 +152,7 @@ class Finals:
             self.run.tick("train")
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
-        counts = " and ".join(map(str, sorted({epochs[name] for name in networks})))
+        counts = " and ".join(map(str, sorted(set(epochs.values()))))
         self.watch.step(f"training {len(networks)} {title} for {counts} epochs")
         trained, failures = train_in_full(
             networks,

@@ -198,8 +198,8 @@ def networks(result: RunResult, figure: Markup) -> Markup:
         "networks",
         "Finalists and references",
         paragraph(
-            "All were trained in full by the same recipe, exported and measured again. Of the finalists only the "
-            "winner was tested; it was chosen before."
+            "All were trained in full by one recipe, for the epochs that the table gives, exported and measured "
+            "again. Of the finalists only the winner was tested; it was chosen before."
             + (" Control networks were drawn at random within the budget." if controlled else ""),
             class_="text note",
         ),

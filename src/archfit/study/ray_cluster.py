@@ -128,7 +128,7 @@ class RayCluster:
         ended, _ = self._ray.wait(waiting, num_returns=1, timeout=timeout)
         if ended:
             ended, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        told, working = self._asked(self._desk.news.remote()), self._asked(self._desk.working.remote())
+        told, working = self._asked(self._desk.news.remote(), self._desk.working.remote())
         for running in self._running.values():
             if running.begun is None and running.key in working:
                 running.begun = time.monotonic()
@@ -152,8 +152,8 @@ class RayCluster:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stops the tasks that run on this machine; those of other machines go on."""
-        processes = self._asked(self._desk.working.remote()).values()
-        stopped = [process for process in processes if _signal(process, signal.SIGSTOP)]
+        (processes,) = self._asked(self._desk.working.remote())
+        stopped = [process for process in processes.values() if _signal(process, signal.SIGSTOP)]
         try:
             yield
         finally:
@@ -184,12 +184,12 @@ class RayCluster:
             return Event(running.key, "lost", reason, time.monotonic() - running.submitted)
         return Event(running.key, kind, value, seconds)
 
-    def _asked(self, reference: Any) -> dict[int, Any]:
+    def _asked(self, *references: Any) -> list[dict[int, Any]]:
         """What the desk knows by key; nothing where it does not answer: a search goes on without its picture."""
         try:
-            return dict(self._ray.get(reference, timeout=10))
+            return list(self._ray.get(list(references), timeout=10))
         except self._ray.exceptions.RayError:
-            return {}
+            return [{} for _ in references]
 
     def _nodes(self) -> list[Mapping[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
