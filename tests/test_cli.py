@@ -107,6 +107,7 @@ def test_an_unknown_name_is_told_the_nearest(run: Run, tmp_path: Path, arguments
         ("--image-size 0", "image_size is 0; it must be at least 1"),
         ("--image-size 100000", "image_size is 100000; it must be at most 4096"),
         ("--train-images 3", "3 training images asked for; give from 10 (one per class) to 1259 (all)"),
+        ("--max-corrupt 3", "max_corrupt is 3.0; give a share from 0 to 1"),
         ("--proxy-epochs 0", "proxy_epochs is 0; give a number above zero"),
         ("--proxy-epochs 3,1", "proxy_epochs is 3,1; give a number above zero, or rising ones as 1,3,9"),
         ("--proxy-epochs 1,x", "proxy_epochs is '1,x'; give a number, or rising ones as in 1,3,9"),
@@ -175,6 +176,13 @@ def test_a_folder_that_is_no_dataset(run: Run, tmp_path: Path, make: Callable[[P
     make(tmp_path / "photos")
     assert what in refused(run("search", "photos", "--out", "new"))
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_more_broken_images_are_skipped_when_asked(run: Run, tmp_path: Path) -> None:
+    _broken(tmp_path / "photos")
+    code, out, _ = run("search", "photos", "--dry-run", "--max-corrupt", "0.3")
+    assert code == 0
+    assert "skipped 2 of 8 images that cannot be read: a/0.png, b/3.png" in out
 
 
 def test_a_folder_that_is_missing(run: Run) -> None:

@@ -148,9 +148,11 @@ def test_a_table_of_another_space_is_refused(table: Path, tmp_path: Path) -> Non
         ({"method": "shared", "proxy_epochs": (2.0,)}, "proxy_epochs is given, and method 'shared'"),
         ({"method": "shared", "init": "x.pth"}, "init is given, and method 'shared'"),
         ({"supernet_epochs": 3.0}, "supernet_epochs is given, and method 'trials'"),
+        ({"supernet_learning_rate": 0.1}, "supernet_learning_rate is given, and method 'trials'"),
         ({"latency_table": "t.json"}, "belongs to --method shared"),
         ({"method": "shared", "control": -1}, "control is -1"),
         ({"method": "shared", "supernet_epochs": 0.0}, "supernet_epochs is 0.0"),
+        ({"method": "shared", "supernet_learning_rate": -1.0}, "supernet_learning_rate is -1.0"),
         ({"space": "enas-makro"}, "did you mean 'enas-macro'"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_round(
 
     monkeypatch.setattr(SupernetTrainer, "step", poisoned)
     with pytest.raises(
-        DivergedError, match=r"nan at step 11; the state of step 8 is kept.*learning rate \(it is 0.1\)"
+        DivergedError, match=r"nan at step 11; the state of step 8 is kept.*--supernet-learning-rate; it is 0.1\)"
     ):
         search.run()
     assert make(data, tmp_path).step == 8

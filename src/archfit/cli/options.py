@@ -31,6 +31,7 @@ Flip = Annotated[
         "--flip/--no-flip", help="Mirrored images keep their label. [default: by the dataset]", show_default=False
     ),
 ]
+MaxCorrupt = Annotated[float, typer.Option(help="Largest share of a folder's images that is skipped as unreadable.")]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.")]
 Seed = Annotated[int, typer.Option(help="Of everything random, the splits too.")]
 SAMPLER_NAMES = "auto, evolution, gp, nsga2, ppo, predictor, random, reinforce, tpe"

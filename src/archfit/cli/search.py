@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archfit.cli.options import SAMPLER_NAMES, Dataset, Flip, ImageSize, Seed, Threads, TrainImages, numbers
+from archfit.cli.options import SAMPLER_NAMES, Dataset, Flip, ImageSize, MaxCorrupt, Seed, Threads, TrainImages, numbers
 
 _BUDGET = "Budget"
 _LIMITS = "How long"
@@ -41,6 +41,7 @@ def search(
     image_size: ImageSize = None,
     train_images: TrainImages = None,
     flip: Flip = None,
+    max_corrupt: MaxCorrupt = 0.05,
     method: Annotated[
         str, typer.Option(help="trials: each candidate trained alone. shared: one supernet for all (ENAS, TuNAS).")
     ] = "trials",
@@ -77,6 +78,10 @@ def search(
     supernet_epochs: Annotated[
         float | None,
         typer.Option(help="Epochs of the supernet, with --method shared. [default: by time]", show_default=False),
+    ] = None,
+    supernet_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of the supernet at its peak. [default: by the batch size]", show_default=False),
     ] = None,
     latency_table: Annotated[
         Path | None,
@@ -158,6 +163,7 @@ def search(
         image_size=image_size,
         train_images=train_images,
         flip=flip,
+        max_corrupt=max_corrupt,
         method=method,
         space=space,
         width=width,
@@ -176,6 +182,7 @@ def search(
         if proxy_epochs is not None
         else None,
         supernet_epochs=supernet_epochs,
+        supernet_learning_rate=supernet_learning_rate,
         latency_table=str(latency_table) if latency_table is not None else None,
         control=control,
         final_epochs=final_epochs,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archfit.cli.options import Dataset, Flip, ImageSize, Seed, Threads, TrainImages
+from archfit.cli.options import Dataset, Flip, ImageSize, MaxCorrupt, Seed, Threads, TrainImages
 
 
 def train(
@@ -30,6 +30,7 @@ def train(
     image_size: ImageSize = None,
     train_images: TrainImages = None,
     flip: Flip = None,
+    max_corrupt: MaxCorrupt = 0.05,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a better one.", show_default=False)
     ] = None,
@@ -114,6 +115,7 @@ def train(
                 image_size=image_size,
                 train_images=train_images,
                 flip=flip,
+                max_corrupt=max_corrupt,
                 patience=patience,
                 metric=metric,
                 runtime=runtime,

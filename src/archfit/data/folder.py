@@ -14,7 +14,7 @@ from torch import Tensor
 from archfit.data.assemble import Source
 from archfit.data.dataset import MemorySplit, Split
 from archfit.data.files import DECODE_ERRORS, SUFFIXES, FileSplit, decode, is_grey
-from archfit.errors import DataError, InputError
+from archfit.errors import DataError
 
 MEMORY_BYTES = 2 * 10**9
 """Decoded images that take no more than this are kept in memory.
@@ -71,8 +71,6 @@ def read_folder(
         DataError: There are no class folders or images, too many are unreadable, or a class of validation or test is
             not in train.
     """
-    if not 0 <= max_corrupt <= 1:
-        raise InputError(f"max_corrupt is {max_corrupt}; give a share from 0 to 1")
     found, notes = _find_splits(root)
     classes = tuple(sorted(found["train"].classes))
     for name, files in found.items():
@@ -212,6 +210,6 @@ def _broken_notes(root: Path, broken: list[Path], count: int, max_corrupt: float
     if len(broken) > max_corrupt * count:
         raise DataError(
             f"{root}: {len(broken)} of {count} images cannot be read ({named}), more than the {max_corrupt:.0%} "
-            "that are skipped; repair or remove them (in Python, archfit.load_data takes a larger max_corrupt)"
+            "that are skipped; repair or remove them, or skip more (--max-corrupt)"
         )
     return [f"skipped {len(broken)} of {count} images that cannot be read: {named}"]

@@ -52,6 +52,8 @@ def load_data(
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size is {image_size}; it must be 1 or more pixels")
+    if not 0 <= max_corrupt <= 1:
+        raise InputError(f"max_corrupt is {max_corrupt}; give a share from 0 to 1")
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be 0 or more")
     if isinstance(source, ImageData):

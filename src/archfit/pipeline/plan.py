@@ -64,6 +64,7 @@ def read_data(
         image_size=request.image_size,
         train_images=request.train_images,
         seed=request.seed,
+        max_corrupt=request.max_corrupt,
         progress=watch.step,
     )
     return data if request.flip is None else replace(data, flip=request.flip)

@@ -22,6 +22,7 @@ from archfit.training import Recipe, available_cores, get_metric
 
 METHODS = ("trials", "shared")
 _RULES = ("auto", "reinforce", "ppo")
+_OF_SHARED = ("supernet_epochs", "supernet_learning_rate", "latency_table")
 DEVICES = ("local",)
 EVALUATORS = ("proxy",)
 EXECUTORS = ("local", "ray")
@@ -49,6 +50,7 @@ class SearchRequest:
         image_size: Pixels, or None for the dataset's own.
         train_images: Of the training split, or None for all.
         flip: Whether a mirrored image keeps its label; None is what is known of the dataset.
+        max_corrupt: Largest share of unreadable images of a folder that is skipped.
         method: "trials" (each candidate trained alone) or "shared" (one supernet).
         space: Name of the search space.
         width: Multiplier of the space; None scales it to the budget.
@@ -64,6 +66,7 @@ class SearchRequest:
         accelerator: Where networks are trained.
         proxy_epochs: Of a candidate; several, rising, for successive halving; None chooses.
         supernet_epochs: Of the supernet; None chooses.
+        supernet_learning_rate: At its peak; None chooses.
         latency_table: File to predict latencies from; None measures one, or reads back what this machine measured.
         final_epochs: Of a finalist; None chooses.
         control: Random architectures within the budget that are trained like the winner, beside shared weights.
@@ -87,6 +90,7 @@ class SearchRequest:
     image_size: int | None = None
     train_images: int | None = None
     flip: bool | None = None
+    max_corrupt: float = 0.05
     method: str = "trials"
     space: str = "mnas"
     width: float | None = None
@@ -102,6 +106,7 @@ class SearchRequest:
     accelerator: str = "auto"
     proxy_epochs: tuple[float, ...] | None = None
     supernet_epochs: float | None = None
+    supernet_learning_rate: float | None = None
     latency_table: str | None = None
     final_epochs: int | None = None
     control: int = 3
@@ -126,7 +131,7 @@ class SearchRequest:
             raise unknown_name("method", self.method, METHODS)
         if self.method == "shared":
             self._check_shared()
-        elif taken := [name for name in ("supernet_epochs", "latency_table") if getattr(self, name) is not None]:
+        elif taken := [name for name in _OF_SHARED if getattr(self, name) is not None]:
             raise InputError(f"{taken[0]} is given, and method {self.method!r}; it belongs to --method shared")
         _known("evaluator", self.evaluator, EVALUATORS)
         _known("sampler", self.sampler, SAMPLERS)
@@ -151,7 +156,7 @@ class SearchRequest:
             raise InputError(f"control is {self.control}; it must be at least 0 (none)")
         if self.proxy_epochs is not None:
             _check_rungs(self.proxy_epochs)
-        for name in ("width", "supernet_epochs", "trial_seconds"):
+        for name in ("width", "supernet_epochs", "supernet_learning_rate", "trial_seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value}; it must be above zero")
@@ -296,6 +301,7 @@ class TrainRequest:
         image_size: Pixels; None leaves images as they are.
         train_images: None for all.
         flip: Whether a mirrored image keeps its label; None is by the dataset.
+        max_corrupt: Largest share of unreadable images of a folder that is skipped.
         patience: Stop after so many epochs without a better one.
         metric: Of the validation score.
         runtime: That times the network.
@@ -314,6 +320,7 @@ class TrainRequest:
     image_size: int | None = None
     train_images: int | None = None
     flip: bool | None = None
+    max_corrupt: float = 0.05
     patience: int | None = None
     metric: str = "accuracy"
     runtime: str = "onnxruntime"
@@ -362,9 +369,9 @@ class TrainRequest:
                 words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
         if self.flip is not None:
             words.append("--flip" if self.flip else "--no-flip")
-        for name in ("metric", "runtime", "threads", "accelerator", "devices", "seed"):
+        for name in ("max_corrupt", "metric", "runtime", "threads", "accelerator", "devices", "seed"):
             if getattr(self, name) != getattr(type(self), name):  # the default
-                words += [f"--{name}", str(getattr(self, name))]
+                words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         return (
             shlex.join(words)
             if self.dataset != CUSTOM

@@ -145,7 +145,7 @@ class Sharing:
         )
 
     def _settings(self, epochs: float) -> SharedSettings:
-        recipe = supernet_recipe(self.data, epochs)
+        recipe = supernet_recipe(self.data, epochs, self.request.supernet_learning_rate)
         round_steps = max(1, min(_LONGEST_ROUND, len(self.data.train) // (2 * recipe.batch_size)))
         rule: Rule = "ppo" if self.request.sampler == "ppo" else "reinforce"
         return SharedSettings(

@@ -73,6 +73,7 @@ def search(
     image_size: int | None = None,
     train_images: int | None = None,
     flip: bool | None = None,
+    max_corrupt: float = 0.05,
     method: str = "trials",
     sampler: str | BaseSampler = "auto",
     evaluator: str | Evaluator = "proxy",
@@ -84,6 +85,7 @@ def search(
     accelerator: str = "auto",
     proxy_epochs: float | Sequence[float] | None = None,
     supernet_epochs: float | None = None,
+    supernet_learning_rate: float | None = None,
     latency_table: str | Path | None = None,
     final_epochs: int | None = None,
     control: int = 3,
@@ -123,6 +125,7 @@ def search(
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
         flip: Whether a mirrored image keeps its label; None is no for digits, yes for photographs.
+        max_corrupt: Largest share of unreadable images of a folder that is skipped.
         method: "trials" trains each candidate alone; "shared" trains one supernet for all (ENAS, TuNAS).
         sampler: Name, or an Optuna sampler; with shared weights the controller's rule, "reinforce" or "ppo".
         evaluator: "proxy", or an object of your own (see `archfit.Evaluator`).
@@ -135,6 +138,7 @@ def search(
         proxy_epochs: Of each candidate's short training. Several, as [1, 3, 9], for successive halving: those that
             are best after 1 are trained on to 3, and so on. None chooses.
         supernet_epochs: Of the supernet; None chooses.
+        supernet_learning_rate: At its peak; None chooses.
         latency_table: File to predict latencies from, for shared weights; None measures one.
         final_epochs: Of the finalists' full training; None chooses.
         control: With shared weights, random networks within the budget to train like the winner, after the limit.
@@ -176,6 +180,7 @@ def search(
         image_size=image_size,
         train_images=train_images,
         flip=flip,
+        max_corrupt=max_corrupt,
         method=method,
         space=space if isinstance(space, str) else CUSTOM,
         width=width,
@@ -191,6 +196,7 @@ def search(
         accelerator=accelerator,
         proxy_epochs=_rungs(proxy_epochs),
         supernet_epochs=supernet_epochs,
+        supernet_learning_rate=supernet_learning_rate,
         latency_table=str(latency_table) if latency_table is not None else None,
         final_epochs=final_epochs,
         control=control,
@@ -263,6 +269,7 @@ def train(
     image_size: int | None = None,
     train_images: int | None = None,
     flip: bool | None = None,
+    max_corrupt: float = 0.05,
     patience: int | None = None,
     metric: str = "accuracy",
     runtime: str = "onnxruntime",
@@ -287,6 +294,7 @@ def train(
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
         flip: Whether a mirrored image keeps its label.
+        max_corrupt: Largest share of unreadable images of a folder that is skipped.
         patience: Stop after so many epochs without a better one.
         metric: "accuracy" or "balanced-accuracy", by which the best epoch is kept.
         runtime: "onnxruntime" or "torch", which times the network.
@@ -315,6 +323,7 @@ def train(
         image_size=image_size,
         train_images=train_images,
         flip=flip,
+        max_corrupt=max_corrupt,
         patience=patience,
         metric=metric,
         runtime=runtime,

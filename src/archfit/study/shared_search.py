@@ -208,8 +208,8 @@ class SharedSearch:
             if not math.isfinite(losses[-1]):
                 raise DivergedError(
                     f"the shared weights diverged: the loss is {losses[-1]} at step {first + position + 1}; the state "
-                    f"of step {first} is kept; lower the supernet's learning rate "
-                    f"(it is {settings.recipe.learning_rate:g})"
+                    f"of step {first} is kept; search anew with a lower learning rate (--supernet-learning-rate; it is "
+                    f"{settings.recipe.learning_rate:g})"
                 )
             self._tell("supernet" if self._warm(first) else "supernet, paths at random", first + position + 1)
         return Round(first + steps, sum(losses) / len(losses), best=self.rounds[-1].best if self.rounds else None)

@@ -196,7 +196,7 @@ def transfer_recipe(data: ImageData, epochs: float) -> Recipe:
     )
 
 
-def supernet_recipe(data: ImageData, epochs: float) -> Recipe:
+def supernet_recipe(data: ImageData, epochs: float, learning_rate: float | None = None) -> Recipe:
     """For weights that many architectures share: Muon at lower rates, as a path comes upon filters others have moved.
 
     On Fashion-MNIST, after 3 epochs of the mnas space at a width of 0.42, random paths have 39 % by it and 30 % by
@@ -205,15 +205,16 @@ def supernet_recipe(data: ImageData, epochs: float) -> Recipe:
     Args:
         data: Trained on.
         epochs: Passes over it.
+        learning_rate: At its peak; None is by the batch size.
     """
     batch_size = batch_size_for(epochs * len(data.train))
-    root = math.sqrt(batch_size / 64)
+    rate = learning_rate if learning_rate is not None else 0.03 * math.sqrt(batch_size / 64)
     return Recipe(
         epochs=epochs,
         batch_size=batch_size,
         optimiser="muon",
-        learning_rate=0.03 * root,
-        filter_learning_rate=0.03 * root,
+        learning_rate=rate,
+        filter_learning_rate=rate,
         warmup=0.1,
         augmentation=augmentation_for(data, epochs),
     )
