@@ -93,6 +93,32 @@ def test_a_mean_is_the_same_with_the_same_gradient(mean: Any) -> None:
     torch.testing.assert_close(quick.grad, plain.grad)
 
 
+@pytest.mark.parametrize(
+    ("quick", "pool"),
+    [
+        (True, nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+        (True, nn.AvgPool2d(3, 2, 1)),
+        (True, nn.AvgPool2d(5, (1, 1), 2, count_include_pad=False)),
+        (True, nn.AvgPool2d(3, 1)),
+        (False, nn.AvgPool2d(2)),
+        (False, nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
+        (False, nn.AvgPool2d(3, 1, divisor_override=2)),
+        (False, nn.AvgPool2d((3, 1), 1)),
+    ],
+)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_mean_over_windows_is_the_same_with_the_same_gradient(
+    quick: bool, pool: nn.Module, layout: torch.memory_format
+) -> None:
+    x = torch.randn(3, 12, 9, 7).to(memory_format=layout)
+    expected, outcome = _gradients(pool, x), pool(x)
+    with CpuGradients():
+        found = _gradients(pool, x)
+        pooled = pool(x.clone(memory_format=torch.preserve_format).requires_grad_())
+    torch.testing.assert_close((pooled, found), (outcome, expected))
+    assert ("WindowMeans" in str(pooled.grad_fn)) == (quick and layout == torch.channels_last)
+
+
 class _Layouts(TorchDispatchMode):
     """Names the slow ones of those that get a gradient in another layout than what they computed."""
 

@@ -17,7 +17,7 @@ from torch.autograd import Function
 
 from archfit.nn.cell_operations import Kit, Pool, Separable
 from archfit.nn.cells import join
-from archfit.nn.cpu_gradients import Geometry, depthwise_gradient, gradients, is_for_plain
+from archfit.nn.cpu_gradients import Geometry, depthwise_gradient, gradients, is_for_plain, stand_in, window_means
 
 
 class ThriftySeparable(Separable):
@@ -38,15 +38,12 @@ class ThriftySeparable(Separable):
 
 
 class ThriftyPool(Pool):
-    """Keeps two bytes an output for a maximum and nothing for a mean, which is a convolution here.
-
-    PyTorch's mean takes three times as long where the channels are no multiple of the vector's length.
-    """
+    """Keeps two bytes an output for a maximum and nothing for a mean."""
 
     def forward(self, x: Tensor) -> Tensor:
         if is_for_plain(x):
             return super().forward(x)
-        pooled: Tensor = (_Maximum if self.name == "max3" else _Mean).apply(x, self.stride)
+        pooled = _Maximum.apply(x, self.stride) if self.name == "max3" else window_means(x, 3, self.stride, 1, False)
         fitted: Tensor = self.fit(pooled)
         return fitted
 
@@ -133,33 +130,9 @@ class _Maximum(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        like, places = _like(grad, ctx.shape), ctx.saved_tensors[0].long()
+        given, places = stand_in(grad, ctx.shape), ctx.saved_tensors[0].long()
         pools = [3, 3], [ctx.stride] * 2, [1, 1], [1, 1], False
-        return torch.ops.aten.max_pool2d_with_indices_backward(grad, like, *pools, places), None
-
-
-class _Mean(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, stride: int) -> Tensor:
-        channels = x.shape[1]
-        ones = x.new_ones(channels, 1, 3, 3)
-        shares = 1 / F.conv2d(x.new_ones(1, 1, *x.shape[2:]), ones[:1], None, stride, 1)
-        ctx.save_for_backward(ones, shares)
-        ctx.stride, ctx.shape = stride, x.shape
-        return F.conv2d(x, ones, None, stride, 1, 1, channels).mul_(shares)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        ones, shares = ctx.saved_tensors
-        geometry = (ctx.stride, 1, 1, len(ones))
-        return gradients(grad * shares, _like(grad, ctx.shape), ones, geometry, kernel=False)[0], None
-
-
-def _like(grad: Tensor, shape: torch.Size) -> Tensor:
-    """Memory in the layout of `grad` that stands for an input whose values make no difference."""
-    last = grad.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=grad.dtype, memory_format=layout)
+        return torch.ops.aten.max_pool2d_with_indices_backward(grad, given, *pools, places), None
 
 
 class _Join(Function):
