@@ -10,7 +10,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 def main() -> None:
     """Runs the command line; exit code 2 for what the user can mend, 130 after Ctrl-C."""
-    from archfit._allocator import keep_memory
+    from archfit._process import keep_memory
     from archfit.cli.app import app
     from archfit.errors import ArchfitError
 

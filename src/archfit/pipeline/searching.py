@@ -15,6 +15,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from torch import nn
 
+from archfit._process import keep_kernels
 from archfit._version import __version__
 from archfit.architecture import Architecture, SearchSpace, Task, from_indices, to_indices
 from archfit.cost import Cost
@@ -111,6 +112,8 @@ class SearchRun:
                 f"{self.study} has lost the trials of a search that had ended; restore it, or start a new run"
             )
         watch.started(self.run.path)
+        if self.request.method == "shared":
+            keep_kernels()
         if self.trained is not None:
             watch.note(f"candidates begin with what fits of {self.trained.name} ({self.request.init})")
         for note in self.data.notes:

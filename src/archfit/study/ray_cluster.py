@@ -312,7 +312,7 @@ def _work(job: bytes, context: list[Any], desk: Any, key: int, threads: int) -> 
     import ray
     import torch
 
-    from archfit._allocator import keep_memory
+    from archfit._process import keep_memory
 
     keep_memory()
     torch.set_num_threads(threads)

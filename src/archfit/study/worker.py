@@ -12,7 +12,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from archfit._allocator import keep_memory
+from archfit._process import keep_memory
 
 
 def main(connection_fd: int, lifeline_fd: int) -> None:

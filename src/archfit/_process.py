@@ -1,12 +1,14 @@
-"""Memory of processes that train."""
+"""What processes that train keep: memory, compiled kernels."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_KERNELS = 16384
 
 
 def keep_memory() -> None:
@@ -20,3 +22,13 @@ def keep_memory() -> None:
             library = ctypes.CDLL(None)
             library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
             library.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
+
+
+def keep_kernels() -> None:
+    """Has oneDNN keep what it compiles for each shape of tensors, for as many shapes as the paths of a supernet have.
+
+    The 1,024 that it keeps otherwise are enough for any one network; a supernet of the mnas space has some thousands,
+    and would compile a fifth of its time. Too late in a process that has convolved already; what the environment says
+    already stays.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", f"{_KERNELS}")

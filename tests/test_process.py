@@ -1,4 +1,4 @@
-"""Memory that a process keeps."""
+"""What a process keeps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 _FAULTS = """
 import ctypes, resource, sys
 if sys.argv[1] == "keep":
-    from archfit._allocator import keep_memory
+    from archfit._process import keep_memory
     keep_memory()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
@@ -40,3 +41,27 @@ def test_a_process_keeps_the_memory_that_it_frees() -> None:
 
     assert faults("keep") < 100
     assert faults("not") > 10_000
+
+
+_KERNELS = """
+import sys, torch
+if sys.argv[1] == "keep":
+    from archfit._process import keep_kernels
+    keep_kernels()
+for _ in range(2):
+    for channels in range(1, 401):
+        torch.conv2d(torch.zeros(2, channels, 8, 8), torch.zeros(8, channels, 3, 3), padding=1)
+    print("end of round", flush=True)
+"""
+
+
+def test_a_process_keeps_the_kernels_of_many_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled_again(word: str) -> int:
+        monkeypatch.setenv("ONEDNN_VERBOSE", "profile_create")
+        said = subprocess.run([sys.executable, "-c", _KERNELS, word], capture_output=True, check=True, text=True).stdout
+        return said.split("end of round")[1].count("create:cache_miss")
+
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch was built without oneDNN")
+    assert compiled_again("keep") == 0
+    assert compiled_again("not") > 1000
