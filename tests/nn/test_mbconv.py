@@ -67,13 +67,13 @@ def test_pool_skip_averages_and_pads_or_cuts_channels() -> None:
     # Two channels of a 3x3 image: 1..9, and the same times 10.
     first = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
     x = torch.cat([first, 10 * first], dim=1)
-    # Stride 2 puts the 3x3 windows on the corners; of each, four pixels are inside the image:
-    # (1+2+4+5)/4 = 3, (2+3+5+6)/4 = 4, (4+5+7+8)/4 = 6, (5+6+8+9)/4 = 7.
-    pooled = torch.tensor([[3.0, 4.0], [6.0, 7.0]])
+    # Stride 2 puts the 3x3 windows on the corners; of each, four pixels are inside the image, the others count as 0:
+    # (1+2+4+5)/9 = 12/9, (2+3+5+6)/9 = 16/9, (4+5+7+8)/9 = 24/9, (5+6+8+9)/9 = 28/9.
+    pooled = torch.tensor([[12.0, 16.0], [24.0, 28.0]]) / 9
     padded = silent(LayerSpec("dconv", 3, 2, 0.0, "pool", 3), 2)(x)[0]
-    assert torch.equal(padded, torch.stack([pooled, 10 * pooled, torch.zeros(2, 2)]))
+    torch.testing.assert_close(padded, torch.stack([pooled, 10 * pooled, torch.zeros(2, 2)]))
     cut = silent(LayerSpec("dconv", 3, 2, 0.0, "pool", 1), 2)(x)[0]
-    assert torch.equal(cut, pooled[None])
+    torch.testing.assert_close(cut, pooled[None])
 
 
 def test_squeeze_excite_gates_by_sigmoid_of_relu_of_means() -> None:

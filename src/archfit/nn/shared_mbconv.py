@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from archfit.nn.mbconv import EXPANSIONS, LayerSpec, Style, pooled, reduced_channels
+from archfit.nn.mbconv import EXPANSIONS, LayerSpec, Style, pooled, reduced_channels, window
 from archfit.nn.sliced import SlicedConvolution, SlicedExcite
 
 _SHARED = {"mbconv3": "mbconv", "mbconv6": "mbconv"}
@@ -56,7 +56,7 @@ class SharedLayer(nn.Module):
         if spec.skip == "identity":
             return out + x
         if spec.skip == "pool":
-            return out + pooled(x, spec.stride, inputs, spec.filters)
+            return out + pooled(x, window(inputs).to(x), spec.stride, spec.filters)
         return out
 
     def parts(self, spec: LayerSpec, inputs: int) -> Sequence[tuple[nn.Module, tuple[int, ...]]]:

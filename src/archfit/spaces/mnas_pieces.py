@@ -63,8 +63,9 @@ def _layer(size: int, spec: LayerSpec, inputs: int, activation: str, same: bool)
         params += 2 * gated * reduced + gated + reduced
         madds += 2 * gated * reduced
         elements += 3 * after * gated + 2 * (gated + reduced)
-    if spec.skip == "pool":
-        elements += (before + after) * min(inputs, filters)
+    if spec.skip == "pool":  # a depthwise convolution
+        madds += 9 * after * inputs
+        elements += (before + after) * inputs
     if spec.skip != "none":  # the sum
         elements += 3 * after * filters
     options = [f"{size}x{size} {spec.op} k{spec.kernel} s{spec.stride}"]
