@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from archfit._files import write_whole
 from archfit.architecture import Task
+from archfit.device.pools import convolve_average_pools
 from archfit.errors import DeviceError
 
 
@@ -46,7 +47,9 @@ def export_candidate(module: nn.Module, task: Task) -> bytes:
             input_names=["images"],
             output_names=["logits"],
         )
-    return buffer.getvalue()
+    model = onnx.load_from_string(buffer.getvalue())
+    convolve_average_pools(model)
+    return bytes(model.SerializeToString())
 
 
 def export_winner(
@@ -95,6 +98,7 @@ def export_winner(
     assert program is not None
     model = program.model_proto
     _drop_traces(model)
+    convolve_average_pools(model)
     entries = {
         "archfit_version": version("archfit"),
         "classes": json.dumps(list(classes)),
