@@ -67,6 +67,43 @@ def used(spec: LayerSpec, inputs: int) -> dict[str, Tensor]:
     return {name: weight.grad != 0 for name, weight in shared.named_parameters() if weight.grad is not None}
 
 
+def test_a_blended_layer_is_the_mean_of_all_operations() -> None:
+    layer = SharedLayer(SharedSpec(("conv", "dconv", "mbconv3", "mbconv6"), 5, 1, 0.25, 8, 8), Style())
+    x = torch.randn(4, 8, 6, 6)
+    spec = LayerSpec("mbconv6", 3, 1, 0.25, "none", 8)
+    each = {op: layer(x, spec._replace(op=op)) for op in ("conv", "dconv", "mbconv3", "mbconv6")}
+    of_three = (each["mbconv6"] + each["conv"] + each["dconv"]) / 3
+    torch.testing.assert_close(layer(x, spec, blended=True), of_three)
+    torch.testing.assert_close(layer(x, spec._replace(skip="identity"), blended=True), of_three + x)
+    narrow = layer(x, spec._replace(op="conv"), blended=True)
+    torch.testing.assert_close(narrow, (each["conv"] + each["dconv"] + each["mbconv3"]) / 3)
+
+
+@pytest.mark.parametrize("ops", [("conv", "dconv", "mbconv6"), ("dconv", "conv", "separable"), ("conv", "mbconv3")])
+def test_operations_begin_with_features_that_have_much_in_common(ops: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    layer = SharedLayer(SharedSpec(ops, 3, 1, 0.0, 16, 16), Style())
+    x = torch.randn(64, 16, 8, 8)
+
+    @torch.no_grad()
+    def likeness() -> float:
+        flat = [layer(x, LayerSpec(op, 3, 1, 0.0, "none", 16)).transpose(0, 1).flatten(1) for op in ops]
+        # the mean correlation of equal channels, of the first operation with each other one
+        return min(
+            float(
+                torch.stack(
+                    [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(flat[0], other, strict=True)]
+                ).mean()
+            )
+            for other in flat[1:]
+        )
+
+    before = likeness()
+    layer.begin_alike()
+    assert abs(before) < 0.1
+    assert likeness() > 0.2
+
+
 def test_mbconv3_has_the_first_half_of_mbconv6() -> None:
     found = used(LayerSpec("mbconv3", 3, 1, 0.0, "none", 6), 4)
     assert {name.rsplit(".", 2)[0] for name in found} == {"ops.mbconv.expand", "ops.mbconv.depthwise", "ops.mbconv.out"}

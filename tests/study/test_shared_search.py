@@ -166,8 +166,8 @@ def test_a_loss_that_is_no_number_stops_at_the_last_round(
     search = make(data, tmp_path)
     kept, calls = SupernetTrainer.step, iter(range(1000))
 
-    def poisoned(self: SupernetTrainer, *given: Any) -> float:
-        return float("nan") if next(calls) == 10 else kept(self, *given)
+    def poisoned(self: SupernetTrainer, *given: Any, **named: Any) -> float:
+        return float("nan") if next(calls) == 10 else kept(self, *given, **named)
 
     monkeypatch.setattr(SupernetTrainer, "step", poisoned)
     with pytest.raises(

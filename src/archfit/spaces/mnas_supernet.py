@@ -52,12 +52,22 @@ class MnasSupernet(Supernet):
         self.head = SlicedConvolution(outputs, self._head, 1, style) if self._head else None
         self.classifier = SlicedLinear(self._head or outputs, task.classes)
         self.apply(initialise)
+        for module in self.modules():
+            if isinstance(module, SharedLayer):
+                module.begin_alike()
 
     def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
         """Logits `(N, classes)` of normalised images `(N, channels, H, W)` by the path of a canonical architecture."""
+        return self._logits(images, architecture, blended=False)
+
+    def blended(self, images: Tensor, architecture: Architecture) -> Tensor:
+        """The same with the mean of all operations in each layer, TuNAS's warm-up (arXiv:2008.06120)."""
+        return self._logits(images, architecture, blended=True)
+
+    def _logits(self, images: Tensor, architecture: Architecture, *, blended: bool) -> Tensor:
         features = self.stem(images, self._stem, 3)
         for layer, spec in self._path(architecture):
-            features = layer(features, spec)
+            features = layer(features, spec, blended=blended)
         if self.head is not None:
             features = self.head(features, self._head, 1)
         logits: Tensor = self.classifier(features.mean((2, 3)))

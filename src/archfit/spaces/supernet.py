@@ -21,6 +21,14 @@ class Supernet(nn.Module):
         """Logits `(N, classes)` of normalised images `(N, channels, H, W)` by the path of a canonical architecture."""
         raise NotImplementedError
 
+    def blended(self, images: Tensor, architecture: Architecture) -> Tensor:
+        """Logits as by the path, but by all operations of each layer at once; training begins with it, ever less often.
+
+        Where a supernet has nothing of the kind it is the path.
+        """
+        logits: Tensor = self(images, architecture)
+        return logits
+
     def cut(self, architecture: Architecture) -> nn.Module:
         """The path as a module of its own, as the space builds it, with a copy of the shared weights.
 

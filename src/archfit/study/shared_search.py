@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -181,17 +181,20 @@ class SharedSearch:
         validation = next(self._stream(self._data.validation, settings.reward_images, None))
         learning: list[float] = []
         scoring: list[float] = []
-        end = time.perf_counter() + _TIMED_SECONDS
+        latest = time.perf_counter() + _TIMED_SECONDS
         for group in batched(paths, settings.paths):
-            if time.perf_counter() > end and len(learning) >= _FEWEST_STEPS:
+            if time.perf_counter() > latest and len(learning) >= _FEWEST_STEPS:
                 break
             for _ in range(2):  # what the first compiles, most of a search finds compiled
-                start = time.perf_counter()
-                self._trainer.step([(path, batch) for path in group], 1.0)
-                middle = time.perf_counter()
+                times = [time.perf_counter()]
+                for blended in (False, True):
+                    self._trainer.step([(path, batch) for path in group], 1.0, blended=blended)
+                    times.append(time.perf_counter())
                 self._scored([(path, [validation]) for path in group])
-            learning.append(middle - start)
-            scoring.append((time.perf_counter() - middle) / settings.paths)
+                times.append(time.perf_counter())
+            plain, of_all, scores = (end - start for start, end in pairwise(times))
+            learning.append(plain + (of_all - plain) * settings.warmup / 2)
+            scoring.append(scores / settings.paths)
         share = 1 - settings.warmup
         return settings.round_steps * statistics.median(learning) + share * (
             settings.updates * (settings.samples * statistics.median(scoring) + _UPDATE_SECONDS)
@@ -202,10 +205,12 @@ class SharedSearch:
         steps = min(settings.round_steps, self.steps - first)
         paths = self._paths(steps * settings.paths, warm=self._warm(first))
         losses: list[float] = []
+        rng, warm_steps = random.Random(_mixed(self._seed, "blended", len(self.rounds))), settings.warmup * self.steps
         batches = self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation)
         for position, group in enumerate(batched(zip(paths, batches, strict=False), settings.paths)):
             factor = rate_at(settings.recipe, first + position, self.steps)
-            losses.append(self._trainer.step(group, factor))
+            blended = rng.random() * warm_steps < warm_steps - (first + position)
+            losses.append(self._trainer.step(group, factor, blended=blended))
             if not math.isfinite(losses[-1]):
                 raise DivergedError(
                     f"the shared weights diverged: the loss is {losses[-1]} at step {first + position + 1}; the state "

@@ -19,7 +19,8 @@ class SharedSettings:
         recipe: Of the supernet; its `epochs` are those of the supernet over the training split.
         paths: Sampled in each supernet step, every one with a batch of its own.
         round_steps: Supernet steps of a round, after which the controller has its turn and all is written.
-        warmup: Share of the steps that are taken on uniformly drawn paths, before the controller begins.
+        warmup: Share of the steps that are taken on uniformly drawn paths, before the controller begins. The first are
+            blended (`Supernet.blended`), ever fewer of the later ones.
         updates: Of the controller in a round.
         samples: Architectures of one update.
         reward_images: Validation images that a sampled architecture is scored on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -48,12 +49,12 @@ class SupernetTrainer:
             # A new thread has torch's default number of threads until it is told otherwise.
             self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
-    def step(self, paths: Sequence[tuple[Architecture, Batch]], factor: float) -> float:
-        """One optimiser step at this factor of the rates; the mean loss before it."""
+    def step(self, paths: Sequence[tuple[Architecture, Batch]], factor: float, *, blended: bool = False) -> float:
+        """One optimiser step at this factor of the rates, on blended paths if wanted; the mean loss before it."""
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.supernet.train()
-        found = self._each(self._gradients, paths)
+        found = self._each(partial(self._gradients, blended=blended), paths)
         for weight, *gradients in zip(self._weights, *(gradients for _, gradients in found), strict=True):
             present = [gradient for gradient in gradients if gradient is not None]
             weight.grad = sum(present[1:], start=present[0]) / len(paths) if present else None
@@ -89,10 +90,12 @@ class SupernetTrainer:
         self.supernet.load_state_dict(supernet)
         self.optimiser.load_state_dict(optimiser)
 
-    def _gradients(self, architecture: Architecture, batch: Batch) -> tuple[float, Sequence[Tensor | None]]:
+    def _gradients(
+        self, architecture: Architecture, batch: Batch, *, blended: bool
+    ) -> tuple[float, Sequence[Tensor | None]]:
         """By weight; None for one that is not on the path. Nothing is written to the weights, which are shared."""
         images, labels = (part.to(self._device) for part in batch)
         with CpuGradients():
-            logits = self.supernet(images, architecture)
+            logits = (self.supernet.blended if blended else self.supernet)(images, architecture)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
         return float(loss.detach()), torch.autograd.grad(loss, self._weights, allow_unused=True)

@@ -45,6 +45,8 @@ def _check_path(
     with torch.no_grad():
         evaluated = supernet.eval()(images, architecture)
     torch.testing.assert_close(evaluated, shared.detach(), rtol=tolerance, atol=tolerance)
+    blended = supernet.blended(images, architecture).shape
+    assert blended == shared.shape, f"{label} gives {tuple(blended)} when it is blended, not {tuple(shared.shape)}"
     for name, value in supernet.state_dict().items():
         assert torch.equal(value, before[name]), f"running {label} changes {name}"
 
