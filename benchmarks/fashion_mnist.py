@@ -4,7 +4,7 @@ Runs `archfit search fashion-mnist --latency 0.3ms --time 30m`, then trains the 
 mnasnet-small, MobileNetV3-small and ShuffleNetV2 (small-input rule, the widest within the budget) by the same recipe
 for the same epochs; all are measured as deployed. What is done already is read back from the run folder.
 
-    python benchmarks/fashion_mnist.py [--run runs/fashion] [--time 30m] [--latency 0.3] [--seeds 3]
+    python benchmarks/fashion_mnist.py [--run runs/fashion] [--time 30m] [--latency 0.3] [--seeds 3] [--again NAME,...]
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--time", default="30m")
     parser.add_argument("--latency", type=float, default=0.3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", default=",".join(RIVALS), help="rivals to train with the later seeds too")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "fashion_mnist.json")
     args = parser.parse_args()
 
@@ -119,7 +120,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in jobs}
     found["searched"].append(record.test.accuracy)
     for seed in range(args.seeds):
-        names = [name for name in jobs if not (name == "searched" and seed == 0)]
+        names = list(RIVALS) if seed == 0 else ["searched", *args.again.split(",")]
         for name, accuracy in train(
             {name: jobs[name] for name in names}, data, args.run, seed, winner.epochs, record.memory_format
         ).items():
