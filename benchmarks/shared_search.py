@@ -2,7 +2,7 @@
 least as accurate; and over three searches the derived networks are above random ones within the budget, trained alike.
 
 Runs `archfit search fashion-mnist --method shared --latency 0.3ms --time 15m --control 8` for each seed (the control
-is trained after the 15 minutes) and sets it beside the search by trials in results/fashion_mnist_search.json. A run
+is trained after the 15 minutes) and sets it beside the search by trials in results/fashion_mnist_30min.json. A run
 that is there already is read back.
 
     python benchmarks/shared_search.py [--runs runs/shared] [--time 15m] [--seeds 3] [--control 8]
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--control", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS / "shared_search.json")
     args = parser.parse_args()
-    by_trials = json.loads((RESULTS / "fashion_mnist_search.json").read_text())
+    by_trials = json.loads((RESULTS / "fashion_mnist_30min.json").read_text())
     rows = []
     for seed in range(args.seeds):
         rows.append(searched(args, seed))
@@ -76,7 +76,7 @@ def main() -> None:
             "latency_ms": args.latency,
             "searches": rows,
             "mean_test_accuracy": statistics.fmean(row["test_accuracy"] for row in rows),
-            "by_trials": {name: by_trials[name] for name in ("time", "test_accuracy") if name in by_trials},
+            "by_trials": {name: by_trials[name] for name in ("command", "test_accuracy")},
             "gain_over_control": statistics.fmean(gains) if gains else None,
             "standard_error": statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None,
             "machine": describe_machine(),

@@ -1,4 +1,4 @@
-"""Average pools of an ONNX graph as convolutions, which ONNX Runtime computes in a tenth of the time."""
+"""Average pools of an ONNX graph as convolutions, which ONNX Runtime computes in a fraction of the time."""
 
 from __future__ import annotations
 
