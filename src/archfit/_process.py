@@ -28,7 +28,7 @@ def keep_kernels() -> None:
     """Has oneDNN keep what it compiles for each shape of tensors, for as many shapes as the paths of a supernet have.
 
     The 1,024 that it keeps otherwise are enough for any one network; a supernet of the mnas space has some thousands,
-    and would compile for up to a fifth of its time. Too late in a process that has convolved already; what the environment says
-    already stays.
+    and would compile for up to a fifth of its time. Too late in a process that has convolved already; what the
+    environment says already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", f"{_KERNELS}")

@@ -126,8 +126,8 @@ def window(inputs: int) -> Tensor:
 def pooled(x: Tensor, weights: Tensor, stride: int, filters: int) -> Tensor:
     """The "pool" skip: `(N, inputs, H, W)` to `(N, filters, ceil(H / stride), ...)`, cut or filled up with zeros.
 
-    A depthwise convolution with the weights of `window`: ONNX Runtime takes many times as long for an average pool whose
-    channels do not fill its blocks of 16.
+    A depthwise convolution with the weights of `window`: ONNX Runtime takes many times as long for an average pool
+    whose channels do not fill its blocks of 16.
     """
     inputs = len(weights)
     means = F.conv2d(x, weights, None, stride, 1, groups=inputs)
