@@ -14,9 +14,9 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnxruntime
@@ -47,30 +47,17 @@ class Pooled(nn.Module):
         return logits
 
 
-def as_exported(network: nn.Module, task: Task, *, convolved: bool) -> bytes:
-    kept = export.convolve_average_pools
-    if not convolved:
-        export.convolve_average_pools = lambda model: None
-    try:
-        return export.export_candidate(network.eval(), task)
-    finally:
-        export.convolve_average_pools = kept
-
-
 def plain_skip(x: Tensor, weights: Tensor, stride: int, filters: int) -> Tensor:
     """`archfit.nn.mbconv.pooled` by an average pool."""
     means = F.avg_pool2d(x, 3, stride, padding=1)
     return F.pad(means, (0, 0, 0, 0, 0, filters - len(weights)))[:, :filters]
 
 
-def skips_exported(network: nn.Module, task: Task, *, convolved: bool) -> bytes:
-    kept: Callable[..., Tensor] = mbconv.pooled
-    if not convolved:
-        mbconv.pooled = plain_skip
-    try:
-        return as_exported(network, task, convolved=convolved)
-    finally:
-        mbconv.pooled = kept
+def both_exported(network: nn.Module, task: Task) -> tuple[bytes, bytes]:
+    """With average pools as they are, and with convolutions."""
+    with patch.object(export, "convolve_average_pools"), patch.object(mbconv, "pooled", plain_skip):
+        pooled = export.export_candidate(network.eval(), task)
+    return pooled, export.export_candidate(network, task)
 
 
 def by_turns(models: list[bytes]) -> list[float]:
@@ -113,25 +100,16 @@ def main() -> None:
     models = {}
     for channels, size in ((12, 28), (20, 32), (36, 16), (16, 28)):
         network, task = Pooled(channels), Task(3, size, 10)
-        models[f"a pool of {channels} channels of {size}x{size}"] = (
-            as_exported(network, task, convolved=False),
-            as_exported(network, task, convolved=True),
-        )
+        models[f"a pool of {channels} channels of {size}x{size}"] = both_exported(network, task)
     for space in (CellSpace(), MacroSpace()):
         for number in range(args.networks):
             network = space.build(space.canonical(random_architecture(space, rng), CIFAR), CIFAR)
-            models[f"{space.name} {number}"] = (
-                as_exported(network, CIFAR, convolved=False),
-                as_exported(network, CIFAR, convolved=True),
-            )
+            models[f"{space.name} {number}"] = both_exported(network, CIFAR)
     mnas, grey = MnasSpace(0.5), Task(1, 28, 10)
     for number in range(args.networks):
         choices = dict(random_architecture(mnas, rng).choices) | {f"block{block}.skip": "pool" for block in range(1, 8)}
         network = mnas.build(mnas.canonical(Architecture(mnas.name, tuple(choices.items())), grey), grey)
-        models[f"{mnas.name} {number}"] = (
-            skips_exported(network, grey, convolved=False),
-            skips_exported(network, grey, convolved=True),
-        )
+        models[f"{mnas.name} {number}"] = both_exported(network, grey)
     found = compare(models)
     medians = {
         name: statistics.median(row["ratio"] for key, row in found.items() if key.startswith(name))

@@ -205,7 +205,8 @@ class SharedSearch:
         steps = min(settings.round_steps, self.steps - first)
         paths = self._paths(steps * settings.paths, warm=self._warm(first))
         losses: list[float] = []
-        rng, warm_steps = random.Random(_mixed(self._seed, "blended", len(self.rounds))), settings.warmup * self.steps
+        rng = random.Random(_mixed(self._seed, "blended", len(self.rounds)))
+        warm_steps = settings.warmup * self.steps
         batches = self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation)
         for position, group in enumerate(batched(zip(paths, batches, strict=False), settings.paths)):
             factor = rate_at(settings.recipe, first + position, self.steps)
