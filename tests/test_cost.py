@@ -41,6 +41,14 @@ def test_a_budget_holds_up_to_its_bound() -> None:
     assert not Budget(latency_ms=0.6, params=299).holds(COST)
 
 
+def test_a_latency_holds_surely_with_two_percent_to_spare_a_count_up_to_its_bound() -> None:
+    # 0.6 / 0.98 = 0.6122
+    assert Budget(latency_ms=0.613, params=300).holds_surely(COST)
+    assert not Budget(latency_ms=0.612).holds_surely(COST)
+    assert not Budget(latency_ms=0.7, params=299).holds_surely(COST)
+    assert Budget().holds_surely(COST)
+
+
 def test_a_budget_on_what_was_not_measured() -> None:
     with pytest.raises(InputError, match="latency, memory was not measured"):
         Budget(latency_ms=1, memory_bytes=1, params=1).holds(Cost(params=1, madds=1))

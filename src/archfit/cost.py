@@ -97,6 +97,9 @@ class Piece:
     elements: int
 
 
+_SURELY = 0.98
+
+
 @dataclass(frozen=True)
 class Budget:
     """Upper bounds; None leaves a cost free.
@@ -145,6 +148,10 @@ class Budget:
         if missing := [name for name in self.names() if name not in known]:
             raise InputError(f"cannot compare with the budget: {', '.join(missing)} was not measured")
         return all(ratio <= 1 for ratio in known.values())
+
+    def holds_surely(self, cost: Cost) -> bool:
+        """The same with 2 % of the latency to spare: another measurement repeats within 1 % as a rule."""
+        return self.holds(cost) and self.ratios(cost).get("latency", 0.0) <= _SURELY
 
     def names(self) -> tuple[str, ...]:
         """Which costs are bounded, by the keys of `ratios`."""

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 import torch
 from torch import nn
 
 from archfit.architecture import Architecture
 from archfit.data import ImageData, MemorySplit
-from archfit.evaluators import Evaluator, ProxyTraining
+from archfit.evaluators import Evaluator, ProxyTraining, proxy
 from archfit.training import METRICS, confusion_matrix, predict_logits
 
 ARCHITECTURE = Architecture("toy", (("width", 2),))
@@ -64,3 +65,29 @@ def test_the_seed_decides() -> None:
     weights = [_evaluate(ProxyTraining(0.5), seed)[1].state_dict() for seed in (1, 1, 2)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def _steps(evaluator: ProxyTraining, monkeypatch: pytest.MonkeyPatch, rate: float) -> int:
+    """Steps of a training of a network that trains at `rate` images per second."""
+    seen: list[int] = []
+    monkeypatch.setattr(proxy, "training_rate", lambda *_, **__: rate)
+    monkeypatch.setattr(proxy, "fit", lambda _network, data, recipe, **_: seen.append(recipe.images(len(data.train))))
+    evaluator.evaluate(ARCHITECTURE, _network(), DATA, seed=0, on_progress=lambda _: None)
+    return seen[0]
+
+
+@pytest.mark.parametrize(("rate", "images"), [(50.0, 8_000), (100.0, 16_000), (10.0, 4_000), (9_000.0, 64_000)])
+def test_in_equal_time_a_fast_network_sees_more(monkeypatch: pytest.MonkeyPatch, rate: float, images: int) -> None:
+    assert _steps(ProxyTraining(100.0, typical_rate=100.0), monkeypatch, rate) == images
+
+
+def test_short_trainings_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _steps(ProxyTraining(2.0, typical_rate=100.0), monkeypatch, 50.0) == 320
+
+
+def test_timing_changes_neither_weights_nor_seeds() -> None:
+    # No machine has the typical rate, so a quarter of the epochs is left.
+    timed, network, _ = _evaluate(ProxyTraining(30.0, typical_rate=1e12))
+    accuracy, same, _ = _evaluate(ProxyTraining(7.5))
+    assert timed == accuracy
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), same.parameters(), strict=True))

@@ -3,11 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from archfit.architecture import Task
+from archfit.architecture import Architecture, SearchSpace, Task
+from archfit.cost import Budget, Cost, count_params
 from archfit.errors import RunError
 from archfit.pipeline import SearchRequest
 from archfit.pipeline.plan import (
     epochs_per_candidate,
+    equal_time,
+    plain_networks,
     proxy_epochs_for,
     scaled_to,
     typical_architecture,
@@ -31,6 +34,35 @@ def test_proxy_epochs_share_out_the_search_half_of_the_time() -> None:
     assert _epochs(request) == (0.43, 1.3, 3.9)
     # 240 s gone already: 360 s give 288,000 images, 6,000 each, 0.6 epochs.
     assert _epochs(request, spent=240.0) == (0.26, 0.77, 2.3)
+
+
+def test_candidates_are_trained_equally_long_where_finalists_are() -> None:
+    timed = Limits(seconds=60.0)
+    assert equal_time(SearchRequest("digits", limits=timed), timed)
+    for asked in ({"proxy_epochs": (1.0,)}, {"final_epochs": 3}, {"limits": Limits(trials=3)}):
+        request = SearchRequest("digits", **{"limits": timed, **asked})
+        assert not equal_time(request, request.limits)
+
+
+def test_plain_networks_are_the_largest_of_each_operation_that_hold_the_budget() -> None:
+    space, task = MnasSpace(width=0.35), Task(1, 32, 10)
+    measured: list[Architecture] = []
+
+    def cost(space: SearchSpace, architecture: Architecture) -> Cost:
+        measured.append(architecture)
+        return Cost(count_params(space.build(architecture, task)), 0)
+
+    ladders = space.plain_networks(task)
+    sizes = [[cost(space, one).params for one in ladder] for ladder in ladders]
+    measured.clear()
+    bound = sizes[0][2]  # the third of the first operation just holds it
+    found = plain_networks(space, task, Budget(params=bound), cost)
+    expected = [max((size for size in ladder if size <= bound), default=0) for ladder in sizes]
+    assert [cost(space, one).params for one in found] == [size for size in expected if size]
+    assert ladders[0][2] in found
+    assert len(measured) < sum(map(len, ladders))
+    assert plain_networks(space, task, Budget(params=1), cost) == []
+    assert plain_networks(space, task, Budget(), cost) == [ladder[0] for ladder in ladders]
 
 
 def test_what_a_candidate_of_a_halving_costs() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from archfit.report.evidence import pareto_front, search_against_random, superiority, superiority_interval
-from archfit.study.record import FIRST
+from archfit.study.record import FIRST, PLAIN
 
 
 def test_pareto_front_keeps_points_that_no_cheaper_one_reaches():
@@ -79,12 +79,14 @@ def test_all_random_leaves_nothing_to_compare(trial_of):
     assert search_against_random(trials).sentence == "Every trial was drawn at random, so there is nothing to compare."
 
 
-def test_networks_that_were_given_are_no_merit_of_the_search(trial_of):
+@pytest.mark.parametrize(("origin", "name"), [(FIRST, "nearest to the trained one"), (PLAIN, "one operation")])
+def test_networks_that_were_given_are_no_merit_of_the_search(trial_of, origin, name):
     drawn = [trial_of(i, 0.1, origin="random") for i in range(6)]
-    given = [trial_of(6 + i, 0.9, origin=FIRST) for i in range(6)]
+    given = [trial_of(6 + i, 0.9, origin=origin) for i in range(6)]
     proposed = [trial_of(12 + i, 0.95, origin="evolution") for i in range(6)]
     assert search_against_random(drawn + given).later.trials == 0
     sentence = search_against_random(drawn + given + proposed).sentence
+    assert name in sentence
     assert "given at the start, came to a reward of" in sentence
 
 

@@ -219,3 +219,16 @@ def test_layer_rows_add_up_to_the_network() -> None:
         ("head", "conv", (1280, 4, 4)), ("pool", "pool", (1280,)), ("classifier", "linear", (10,)),
     ]  # fmt: skip
     assert rows[-1].madds == 12_800
+
+
+def test_plain_networks_have_one_operation_throughout_from_large_to_small() -> None:
+    space = MnasSpace(width=0.5, searched_blocks=(2, 3, 4))
+    ladders = space.plain_networks(TASK)
+    assert [ladder[0]["block3.op"] for ladder in ladders] == list(space.ops)
+    for ladder in ladders:
+        madds = [count_madds(space.build(network, TASK), TASK) for network in ladder]
+        assert len(ladder) >= 3
+        assert madds == sorted(madds, reverse=True)
+        for network in ladder:
+            assert len({network[f"block{block}.op"] for block in (2, 3, 4)}) == 1
+            assert {network[f"block{block}.kernel"] for block in (2, 3, 4)} == {3}

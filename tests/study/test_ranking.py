@@ -29,6 +29,12 @@ def test_the_best_third_goes_on() -> None:
     assert next_promotion([replace(trial, within_budget=False) for trial in SIX], (3.0,), SPACE, _worth) is None
 
 
+def test_what_is_not_surely_within_the_budget_is_not_counted() -> None:
+    trials = [replace(trial, cost=Cost(params=trial.number, madds=0)) for trial in SIX]
+    assert next_promotion(trials, (3.0,), SPACE, _worth, lambda cost: cost.params < 3) == trials[2]
+    assert next_promotion(trials, (3.0,), SPACE, _worth, lambda cost: cost.params < 2) is None
+
+
 def test_higher_rungs_go_first() -> None:
     further = [toy_trial(6 + n, 0.7 + 0.01 * n, width=6 - n, rung=1, promotes=5 - n) for n in range(2)]
     assert next_promotion([*SIX, *further], (3.0, 2.0), SPACE, _worth) == further[1]

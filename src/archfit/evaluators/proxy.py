@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,10 @@ from torch import nn
 
 from archfit.architecture import Architecture
 from archfit.data import ImageData
-from archfit.training import fit, get_metric, proxy_recipe, score
+from archfit.training import fit, get_metric, proxy_recipe, score, training_rate
+
+_WORTH_TIMING = 4_000
+_MOST_TIMES = 4.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class ProxyTraining:
         memory_format: "channels_last" or "contiguous".
         pretrained: The networks come with inherited weights, which a recipe from scratch would undo.
         continued: The networks come from a shorter proxy training; the schedule begins anew, with a short warm-up.
+        typical_rate: Images per second of a typical network: each network is then trained for the time in which that
+            one sees `epochs`, up to four times as many and not below a quarter of them. What is trained in full for a
+            given time is chosen by what it learns in a given time. None trains all for the same epochs.
     """
 
     epochs: float
@@ -31,6 +38,7 @@ class ProxyTraining:
     memory_format: str = "channels_last"
     pretrained: bool = False
     continued: bool = False
+    typical_rate: float | None = None
 
     def evaluate(
         self,
@@ -41,7 +49,7 @@ class ProxyTraining:
         seed: int,
         on_progress: Callable[[float], None],
     ) -> float:
-        recipe = proxy_recipe(data, self.epochs, pretrained=self.pretrained)
+        recipe = proxy_recipe(data, self._epochs_of(network, data), pretrained=self.pretrained)
         if self.continued:
             recipe = replace(recipe, whiten=False, warmup=0.1)
         fit(
@@ -62,3 +70,17 @@ class ProxyTraining:
             memory_format=self.memory_format,
             accelerator=self.accelerator,
         )
+
+    def _epochs_of(self, network: nn.Module, data: ImageData) -> float:
+        images = self.epochs * len(data.train)
+        if self.typical_rate is None or images < _WORTH_TIMING:
+            return self.epochs
+        rate = training_rate(
+            lambda: copy.deepcopy(network),
+            data.task,
+            memory_format=self.memory_format,
+            batch_size=proxy_recipe(data, self.epochs).batch_size,
+            accelerator=self.accelerator,
+            seconds=0.02 * images / self.typical_rate,
+        )
+        return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, rate / self.typical_rate))

@@ -22,7 +22,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.reward import Reward, worth
+from archfit.reward import Reward, chosen_by, worth
 from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full, training_rates
 from archfit.study.limits import Limits
@@ -36,8 +36,6 @@ _DEPLOY_SECONDS = 12.0
 _KEPT_SPEED = 0.85
 """Augmentation, validation after each epoch and the average of weights take their part beside the steps."""
 _CONTROL_DRAWS = 50
-_MARGIN = 0.98
-"""A measurement repeats within 1 % as a rule: what is nearer to its bound could be past it the next time."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = rank(trials, self.space, partial(worth, self.reward, self.request.budget))
+        ranked = rank(trials, self.space, partial(worth, chosen_by(self.reward), self.request.budget))
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []
@@ -83,10 +81,11 @@ class Finals:
             assert trial.architecture is not None
             self.watch.step(f"measuring trial {trial.number} as it would be deployed")
             cost = self.meter.deployed(self.space, trial.architecture)
-            if self._holds(cost):
+            if self.request.budget.holds_surely(cost):
                 chosen.append(trial)
             else:
-                self.watch.note(f"trial {trial.number} is no finalist: deployed, it is past the budget ({shown(cost)})")
+                where = "too near its bound to be sure of it" if self.request.budget.holds(cost) else "past the budget"
+                self.watch.note(f"trial {trial.number} is no finalist: deployed, it is {where} ({shown(cost)})")
             if len(chosen) == self.request.finalists:
                 break
         if not chosen:
@@ -237,7 +236,9 @@ class Finals:
         for drawn in range(_CONTROL_DRAWS * self.request.control):
             self.watch.step(f"drawing control networks: {len(found)} of {self.request.control} after {drawn}")
             architecture = self.space.canonical(random_architecture(self.space, rng), self.data.task)
-            if architecture not in found and self._holds(self.meter.deployed(self.space, architecture)):
+            if architecture not in found and self.request.budget.holds_surely(
+                self.meter.deployed(self.space, architecture)
+            ):
                 found.append(architecture)
             if len(found) == self.request.control:
                 break
@@ -267,10 +268,6 @@ class Finals:
         assert self.data.test is not None
         accuracy = score(network, self.data.test, self.data, get_metric("accuracy"), memory_format=self.memory_format)
         return replace(self._trained(training, role, architecture, cost), test_accuracy=accuracy)
-
-    def _holds(self, cost: Cost) -> bool:
-        """With a margin that another measurement will not use up."""
-        return self.request.budget.worst_ratio(cost) <= _MARGIN
 
 
 def shown(cost: Cost) -> str:

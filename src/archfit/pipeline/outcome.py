@@ -21,10 +21,11 @@ from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.deploy import NETWORK
 from archfit.device import Device
+from archfit.pipeline.plan import equal_time
 from archfit.pipeline.request import SearchRequest, TrainRequest
 from archfit.report import evidence_sentence, pareto_front
 from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, cell_graphs, layer_table
-from archfit.study.record import FIRST, TrialRecord
+from archfit.study.record import GIVEN, TrialRecord
 from archfit.study.run_folder import RunFolder
 
 
@@ -135,7 +136,11 @@ def summarise(
     if (derived := run.decision("derived")) is not None:
         search["shared"] = {name: value for name, value in derived.items() if name != "architectures"}
     else:
-        search["proxy"] = {"epochs": run.decision("proxy_epochs"), "images": len(data.train)}
+        search["proxy"] = {
+            "epochs": run.decision("proxy_epochs"),
+            "images": len(data.train),
+            "equal_time": equal_time(request, request.limits.with_default()),
+        }
     supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) if derived is not None else 0.0
     trained = (winner, *others)
     return RunResult(
@@ -191,7 +196,7 @@ def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:
         return "controller (ppo)" if request.sampler == "ppo" else "controller (reinforce)"
     if request.sampler != "auto":
         return request.sampler
-    origins = {t.origin for t in trials} - {"random", "unknown", FIRST}
+    origins = {t.origin for t in trials} - {"random", "unknown", *GIVEN}
     return f"auto ({', '.join(sorted(origins))})" if origins else "auto (random so far)"
 
 
@@ -232,6 +237,11 @@ def _recommendation(
     )
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
-        f"which were the best of {trained} candidates by the {request.reward} reward. "
+        f"which were the best of {trained} candidates by {_criterion(request)}. "
         f"{evidence}"
     )
+
+
+def _criterion(request: SearchRequest) -> str:
+    """What finalists are chosen by (see `chosen_by`)."""
+    return "accuracy within the budget" if request.reward == "absolute" else f"the {request.reward} reward"

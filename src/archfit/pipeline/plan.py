@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -14,7 +15,7 @@ import torch
 from optuna.samplers import BaseSampler
 
 from archfit.architecture import Architecture, SearchSpace, Task, random_architecture
-from archfit.cost import count_madds
+from archfit.cost import Budget, Cost, count_madds
 from archfit.data import ImageData, load_arrays, load_data, save_arrays
 from archfit.errors import InputError, RunError
 from archfit.evaluators import Evaluator
@@ -22,7 +23,7 @@ from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
-from archfit.spaces import KNOWN_SPACES, SharedSpace, Trained, WarmMnasSpace, space_at
+from archfit.spaces import KNOWN_SPACES, MnasSpace, SharedSpace, Trained, WarmMnasSpace, space_at
 from archfit.study.fitting import Fitted, fit_space
 from archfit.study.limits import Limits
 
@@ -182,6 +183,31 @@ def proxy_epochs_for(
     affordable = left * workers * rate / trials / epochs_per_candidate(_RUNGS)
     first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
     return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
+
+
+def equal_time(request: SearchRequest, limits: Limits) -> bool:
+    """Whether candidates are trained equally long, not for equally many epochs: where finalists are, too."""
+    return limits.seconds is not None and request.proxy_epochs is None and request.final_epochs is None
+
+
+def plain_networks(
+    space: MnasSpace, task: Task, budget: Budget, measure: Callable[[SearchSpace, Architecture], Cost]
+) -> list[Architecture]:
+    """Of each operation the largest network that has it throughout and holds the budget, where there is one.
+
+    Among networks drawn at random those that one would build by hand are too rare to be met in a short search.
+
+    Args:
+        space: They are points of.
+        task: They are built for.
+        budget: To hold.
+        measure: Gives a cost.
+    """
+    found = []
+    for ladder in space.plain_networks(task):
+        place = bisect_left(ladder, True, key=lambda network: budget.holds(measure(space, network)))
+        found += ladder[place : place + 1]
+    return list(dict.fromkeys(found))
 
 
 def epochs_per_candidate(rungs: Sequence[float]) -> float:

@@ -32,7 +32,9 @@ from archfit.pipeline.plan import (
     Objects,
     chosen_space,
     epochs_per_candidate,
+    equal_time,
     normalised,
+    plain_networks,
     proxy_epochs_for,
     sample_space,
     scaled_to,
@@ -44,13 +46,13 @@ from archfit.pipeline.watch import Watch
 from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
 from archfit.report.wording import epochs_in_words
-from archfit.reward import get_reward
+from archfit.reward import chosen_by, get_reward
 from archfit.samplers import make_sampler
-from archfit.spaces import SharedSpace, WarmMnasSpace, read_trained
+from archfit.spaces import MnasSpace, SharedSpace, WarmMnasSpace, read_trained
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
 from archfit.study.ray_cluster import RayCluster, Share
-from archfit.study.record import DERIVED, FIRST, TrialRecord
+from archfit.study.record import DERIVED, FIRST, PLAIN, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
 from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
 from archfit.study.storage import Database, close_study, holds_trials, open_study, records, storage_errors, study_place
@@ -293,10 +295,22 @@ class SearchRun:
                 self.watch,
             )
             return [sharing.evaluator()], sharing.derived()
-        given = space.starting_points(self.task) if isinstance(space, WarmMnasSpace) else ()
+        given = self._given(space, meter)
         if self.objects.evaluator is not None:
             return [self.objects.evaluator], given
         return self._proxies(memory_format, rate, workers), given
+
+    def _given(self, space: SearchSpace, meter: CostMeter) -> Sequence[Architecture]:
+        """What is tried before anything is proposed; a sampler that was asked for by name begins by itself."""
+        if isinstance(space, WarmMnasSpace):
+            return space.starting_points(self.task)
+        if not isinstance(space, MnasSpace) or self.request.sampler != "auto" or self.objects.sampler is not None:
+            return ()
+        if (stored := self.run.decision("plain")) is None:
+            self.watch.step("measuring plain networks, with one operation throughout")
+            stored = [one.to_json() for one in plain_networks(space, self.task, self.request.budget, meter.sample)]
+            self.run.decide("plain", stored)
+        return [Architecture.from_json(one) for one in stored]
 
     def _proxies(self, memory_format: str, rate: float, workers: int) -> list[ProxyTraining]:
         rungs = self.run.decision("proxy_epochs")
@@ -309,13 +323,23 @@ class SearchRun:
                 chosen = (float(f"{chosen[0] * epochs_per_candidate([each / chosen[0] for each in chosen]):.2g}"),)
             rungs = self.run.decide("proxy_epochs", list(chosen))
             seen = f"{round(rungs[0] * images):,} images{' at first' if len(rungs) > 1 else ''}"
-            self.watch.note(f"each candidate is trained for {epochs_in_words(rungs)} ({seen})")
+            how = "for as long as a typical one takes for" if self._equal_time else "for"
+            self.watch.note(f"each candidate is trained {how} {epochs_in_words(rungs)} ({seen})")
         # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
         accelerator = self.accelerator if self.request.executor == "local" else self.request.accelerator
         first = ProxyTraining(
-            rungs[0], self.request.metric, accelerator, memory_format, pretrained=self.trained is not None
+            rungs[0],
+            self.request.metric,
+            accelerator,
+            memory_format,
+            pretrained=self.trained is not None,
+            typical_rate=rate if self._equal_time else None,
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
+
+    @property
+    def _equal_time(self) -> bool:
+        return equal_time(self.request, self.limits)
 
     def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
@@ -330,7 +354,7 @@ class SearchRun:
             choices=space.choices,
             seed=self.request.seed,
             canonical=canonical,
-            reward=self.reward,
+            reward=chosen_by(self.reward),
         )
 
     # ---- the search -------------------------------------------------------------------------------------------------
@@ -377,7 +401,7 @@ class SearchRun:
             on_status=on_status,
             elapsed=self.run.seconds["search"],
             first=given,
-            origin=DERIVED if shared else FIRST,
+            origin=DERIVED if shared else PLAIN if self.trained is None else FIRST,
             driver=self._driver(study) if isinstance(self.study, Database) else None,
         )
         if len(evaluators) > 1:

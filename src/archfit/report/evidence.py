@@ -6,8 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archfit.study.record import FIRST, TrialRecord
+from archfit.study.record import FIRST, GIVEN, PLAIN, TrialRecord
 
+_GIVEN_NETWORKS = {
+    FIRST: "The networks nearest to the trained one",
+    PLAIN: "Networks of one operation throughout",
+}
 FEWEST = 5
 """Trials with a reward that either side needs before the two are compared."""
 
@@ -103,19 +107,20 @@ def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
     """Compares random trials with later proposals by their rewards; both saw the same proxy and the same costs."""
     trials = [trial for trial in trials if trial.promotes is None]  # longer training has higher rewards
     drawn = [trial for trial in trials if trial.origin == "random"]
-    proposed = [trial for trial in trials if trial.origin not in ("random", FIRST)]
+    proposed = [trial for trial in trials if trial.origin not in ("random", *GIVEN)]
     random, later = _group(drawn), _group(proposed)
     probability = interval = None
     if min(random.trials, later.trials) >= FEWEST:
         probability = superiority(_rewards(proposed), _rewards(drawn))
         interval = superiority_interval(probability, later.trials, random.trials)
     sentence = _sentence(random, later, probability, interval)
-    given = _group([trial for trial in trials if trial.origin == FIRST])
-    if given.best is not None and later.best is not None:
-        sentence += (
-            f" The networks nearest to the trained one, given at the start, came to a reward of {given.best:.3f}, "
-            f"what was proposed after them to {later.best:.3f}."
-        )
+    for origin, networks in _GIVEN_NETWORKS.items():
+        given = _group([trial for trial in trials if trial.origin == origin])
+        if given.best is not None and later.best is not None:
+            sentence += (
+                f" {networks}, given at the start, came to a reward of {given.best:.3f}, what was proposed after them "
+                f"to {later.best:.3f}."
+            )
     return SearchEvidence(random, later, probability, interval, sentence)
 
 

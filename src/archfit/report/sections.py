@@ -43,9 +43,12 @@ def searched_accuracy(result: RunResult) -> str:
     """What the accuracies of the trials are, as in "proxy accuracy, 3 epochs"."""
     if result.search.get("method") == "shared":
         return "shared-weight accuracy"
-    recipe = result.search.get("proxy")
-    epochs = recipe.get("epochs") if isinstance(recipe, Mapping) else None
-    return f"proxy accuracy, {epochs_in_words(epochs)}" if epochs else "proxy accuracy"
+    recipe: Mapping[str, Any] = result.search.get("proxy") or {}
+    epochs = recipe.get("epochs")
+    if not epochs:
+        return "proxy accuracy"
+    how = "in the time a typical network takes for " if recipe.get("equal_time") else ""
+    return f"proxy accuracy, {how}{epochs_in_words(epochs)}"
 
 
 def headline(result: RunResult) -> Markup:

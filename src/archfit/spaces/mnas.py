@@ -30,6 +30,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "layers": (-1, 0, 1),
 }
 
+_PLAIN_SIZES = ((1.25, 1), (1.25, 0), (1.0, 0), (0.75, 0), (0.75, -1))
+"""Factor of the filters and difference of the layers of networks that are alike throughout."""
+
 
 class BlockChoices(NamedTuple):
     """The options of one block, named as in `OPTIONS`: `filters` is a factor, `layers` a difference."""
@@ -189,6 +192,19 @@ class MnasSpace:
         values = [option for block in chosen for option in block]
         pairs = zip(self.choices, values, strict=True)
         return Architecture(self.name, tuple((c.name, c.options[c.index(value)]) for c, value in pairs))
+
+    def plain_networks(self, task: Task) -> list[list[Architecture]]:
+        """For each operation, networks that have it throughout, from large to small: what one would build by hand.
+
+        Their kernels are the smallest, their skips identities; there is no SE.
+        """
+        ladders = []
+        for op in self.ops:
+            plain = BlockChoices(op, min(self.kernels), 0.0, "identity", 1.0, 0)
+            blocks = [plain._replace(filters=factor, layers=more) for factor, more in _PLAIN_SIZES]
+            networks = [self.canonical(self.architecture(len(self._searched) * [block]), task) for block in blocks]
+            ladders.append(list(dict.fromkeys(networks)))
+        return ladders
 
     def smaller(self) -> MnasSpace | None:
         """The next cheaper space: one layer less per block, then narrower, then fewer layers still.

@@ -31,21 +31,27 @@ def rank(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> lis
 
 
 def next_promotion(
-    trials: Sequence[TrialRecord], factors: Sequence[float], space: SearchSpace, worth: Worth
+    trials: Sequence[TrialRecord],
+    factors: Sequence[float],
+    space: SearchSpace,
+    worth: Worth,
+    holds: Callable[[Cost], bool] = lambda _: True,
 ) -> TrialRecord | None:
     """The candidate that is due to be trained on, or None (asynchronous successive halving, arXiv:1810.05934).
 
-    Of those within the budget that were trained to a rung, the best 1 in `factors[rung]` go on; higher rungs first.
+    Of those surely within the budget that were trained to a rung, the best 1 in `factors[rung]` go on; higher rungs
+    first.
 
     Args:
         trials: All of the study, those that wait or run too.
         factors: Of each rung but the last.
         space: Of the trials.
         worth: The reward.
+        holds: Whether a cost is sure enough to be within the budget.
     """
     asked = {t.promotes for t in trials}
     for rung in reversed(range(len(factors))):
-        ranked = _ranked(trials, rung, space, worth)
+        ranked = [t for t in _ranked(trials, rung, space, worth) if t.cost is not None and holds(t.cost)]
         for trial in ranked[: int(len(ranked) / factors[rung])]:
             if trial.number not in asked:
                 return trial

@@ -13,6 +13,10 @@ State = Literal["complete", "pruned", "failed", "running"]
 FIRST = "source"
 """Origin of trials that were given, not proposed: those nearest to the network whose weights are inherited."""
 
+PLAIN = "plain"
+"""Origin of trials that were given: networks with one operation throughout, the largest within the budget."""
+
+GIVEN = (FIRST, PLAIN)
 
 DERIVED = "derived"
 """Origin of trials that the controller of a search with shared weights gave at its end."""
@@ -26,7 +30,7 @@ class TrialRecord:
         number: From 0, in the order proposed.
         state: pruned: its cost was too far past the budget, never trained. failed: `reason` says why.
         architecture: Canonical; None only where a trial died before it was decided.
-        origin: "random" for uniformly drawn start-up trials, `FIRST`, `DERIVED`, else the sampler's name.
+        origin: "random" for uniformly drawn start-up trials, `FIRST`, `PLAIN`, `DERIVED`, else the sampler's name.
         cost: As far as it was determined before training.
         accuracy: On the validation split in [0, 1]: by proxy training, or by shared weights.
         reward: What the sampler was told.
