@@ -6,7 +6,7 @@ import pytest
 
 from archfit.cost import Budget, Cost
 from archfit.errors import InputError
-from archfit.reward import REWARDS, Reward, absolute, chosen_by, get_reward, hard, soft
+from archfit.reward import REWARDS, absolute, get_reward, hard, soft
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,6 @@ def test_why_absolute_is_the_default() -> None:
     # 0.9 * 3^0.07 = 0.9 * e^0.0769 = 0.97194 > 0.935
     assert soft(0.9, fast) == pytest.approx(0.97194, abs=1e-5)
     assert soft(0.9, fast) > soft(0.935, full)
-
-
-def test_of_two_networks_within_the_budget_the_more_accurate_one_is_chosen() -> None:
-    fast, full, past = {"latency": 0.5, "params": 0.1}, {"latency": 1.0}, {"latency": 1.05}
-    chosen = chosen_by(absolute)
-    assert absolute(0.93, fast) < absolute(0.92, full)
-    assert chosen(0.93, fast) == 0.93 > chosen(0.92, full) == 0.92
-    assert chosen(0.95, past) == pytest.approx(0.90)  # 0.95 - 0.05
-    assert chosen(0.95, {**past, "memory": 1.2}) == pytest.approx(0.70)
-
-
-@pytest.mark.parametrize("reward", [soft, hard, lambda accuracy, _: accuracy])
-def test_other_rewards_choose_too(reward: Reward) -> None:
-    assert chosen_by(reward) is reward
 
 
 @pytest.mark.parametrize(("name", "expected"), [("absolute", 0.8), ("soft", 0.9 * 2**-0.07), ("hard", 0.45)])

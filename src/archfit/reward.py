@@ -52,20 +52,6 @@ def hard(accuracy: float, ratios: Mapping[str, float]) -> float:
     return reward
 
 
-def within(accuracy: float, ratios: Mapping[str, float], *, b: float = -1.0) -> float:
-    """accuracy + b * max(0, ratio - 1) for each bound: of two networks that hold all of them the more accurate."""
-    return accuracy + b * sum(max(0.0, ratio - 1) for ratio in ratios.values())
-
-
-def chosen_by(reward: Reward) -> Reward:
-    """By what one network is preferred to another, where trials are told `reward`.
-
-    `absolute` draws a search to its target, as it takes off as much for each percent below it as above. A user does
-    not: of two networks within the budget the more accurate one is better, however fast, and one past it is of no use.
-    """
-    return within if reward is absolute else reward
-
-
 REWARDS: dict[str, Reward] = {"absolute": absolute, "soft": soft, "hard": hard}
 
 

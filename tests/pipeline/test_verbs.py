@@ -265,6 +265,14 @@ def test_references_are_trained_beside_the_finalists(tmp_path: Path) -> None:
     assert all(row.test_accuracy is not None and row.cost.latency is not None for row in rows.values())
 
 
+def test_workers_without_a_finalist_help_to_train_one(tmp_path: Path) -> None:
+    settings = {"trials": 2, "proxy_epochs": 0.1, "final_epochs": 2, "finalists": 1, "width": 0.18, "workers": 2}
+    result = archfit.search("digits", latency="20ms", train_images=200, out=tmp_path / "run", seed=3, **settings)
+    assert result.record.search["final_processes"] == 2
+    assert [epoch for epoch, _, _ in result.record.winner.curve] == [1, 2]
+    assert result.record.parity.same_top1 == result.record.parity.images
+
+
 def test_a_reference_that_the_images_are_too_small_for_is_refused_before_the_search(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="images of 8 pixels"):
         archfit.search("digits", latency="1ms", references=("torchvision:mobilenet_v3_small",), out=tmp_path / "run")

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from archfit.errors import ArchfitError
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
+from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
 
@@ -42,7 +44,7 @@ def _broken() -> Callable[[], nn.Module]:
 
 
 def _train(
-    networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path
+    networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path, *, processes: int = 1
 ) -> tuple[dict[str, FullTraining], dict[str, str], list[dict[str, dict[str, Any]]]]:
     told: list[dict[str, dict[str, Any]]] = []
     trained, failures = train_in_full(
@@ -55,6 +57,7 @@ def _train(
         metric="accuracy",
         folder=folder,
         on_progress=told.append,
+        processes=processes,
     )
     return trained, failures, told
 
@@ -114,3 +117,32 @@ def test_a_training_whose_process_dies_goes_on_once(tmp_path: Path, one_worker: 
 def test_nothing_trained(tmp_path: Path, one_worker: WorkerPool) -> None:
     with pytest.raises(ArchfitError, match="no full training succeeded; the last reason: ValueError: it cannot be"):
         _train({"a": _broken(), "b": _broken()}, one_worker, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[WorkerPool]:
+    with WorkerPool(partial(WorkerContext, DATA), 2) as pool:
+        yield pool
+
+
+def test_two_processes_train_one_network_together(tmp_path: Path, two_workers: WorkerPool) -> None:
+    networks = {"a": _builder(6), "broken": _broken(), "b": _builder(4)}
+    alone, _, _ = _train(networks, two_workers, tmp_path / "alone")
+    together, failures, told = _train(networks, two_workers, tmp_path / "together", processes=2)
+    assert failures == {"broken": "ValueError: it cannot be built"}
+    assert list(together) == ["a", "b"]
+    for name, training in together.items():
+        assert [epoch for epoch, _, _ in training.curve] == [1, 2, 3, 4]
+        for key, value in alone[name].weights.items():
+            torch.testing.assert_close(training.weights[key], value, rtol=1e-3, atol=1e-4)
+    assert told[-1]["b"]["step"] == 16
+    again, _, _ = _train({"b": _builder(4)}, two_workers, tmp_path / "together")
+    assert again["b"].curve == together["b"].curve
+
+
+def test_the_others_do_not_wait_for_a_process_that_died(tmp_path: Path, two_workers: WorkerPool) -> None:
+    networks = {"once": _deadly(tmp_path / "once", 1), "ever": _deadly(tmp_path / "ever", 9)}
+    trained, failures, _ = _train(networks, two_workers, tmp_path / "training", processes=2)
+    assert list(trained) == ["once"]
+    assert failures == {"ever": "killed by SIGKILL"}
+    assert two_workers.busy == 0

@@ -22,7 +22,7 @@ from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.watch import TrainingStatus, Watch
 from archfit.report.record import TrainedNetwork
-from archfit.reward import Reward, chosen_by, worth
+from archfit.reward import Reward, worth
 from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full, training_rates
 from archfit.study.limits import Limits
@@ -35,6 +35,9 @@ from archfit.training import Recipe, final_recipe, get_metric, score
 _DEPLOY_SECONDS = 12.0
 _KEPT_SPEED = 0.85
 """Augmentation, validation after each epoch and the average of weights take their part beside the steps."""
+_TOGETHER = 0.9
+"""Of their speeds together, what is left to processes that train one network: they exchange gradients."""
+_FEWEST_IMAGES = 16
 _CONTROL_DRAWS = 50
 
 
@@ -73,7 +76,7 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = rank(trials, self.space, partial(worth, chosen_by(self.reward), self.request.budget))
+        ranked = rank(trials, self.space, partial(worth, self.reward, self.request.budget))
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []
@@ -118,12 +121,24 @@ class Finals:
             epochs = self.run.decide("final_epochs", self._epochs(networks))
         return self._full("finalists", networks, epochs)
 
+    def _processes(self, networks: int) -> int:
+        """That train one finalist together, and then each network it is compared with: the workers, shared out.
+
+        A batch that is cut into fewer than 16 images trains no faster, and its batch norms see too few.
+        """
+        processes = self.run.decision("processes")
+        if processes is None:
+            most = final_recipe(self.data, 10).batch_size // _FEWEST_IMAGES if self.accelerator == "cpu" else 1
+            processes = self.run.decide("processes", max(1, min(self.pool.size // networks, most)))
+        return min(int(processes), self.pool.size)
+
     def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> dict[str, int]:
         """As asked; else as many as the time allows, by the speed at which the networks train beside each other."""
         if self.request.final_epochs is not None:
             return dict.fromkeys(networks, self.request.final_epochs)
         if self.limits.seconds is None:
             return dict.fromkeys(networks, untimed_final_epochs(len(self.data.train)))
+        processes = self._processes(len(networks))
         self.watch.step("timing training steps of the finalists")
         rates = training_rates(
             networks,
@@ -132,12 +147,14 @@ class Finals:
             batch_size=final_recipe(self.data, 10).batch_size,
             accelerator=self.accelerator,
             memory_format=self.memory_format,
+            processes=processes,
         )
         self.run.tick("train", at_least=0)
         left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
         slowest = min(rates.values(), default=1.0)
-        known = {name: _KEPT_SPEED * rates.get(name, slowest) for name in networks}
-        return affordable_epochs(left, known, self.data, self.request.worker_count)
+        kept = _KEPT_SPEED * (_TOGETHER if processes > 1 else 1.0)
+        known = {name: kept * rates.get(name, slowest) for name in networks}
+        return affordable_epochs(left, known, self.data, self.pool.size // processes)
 
     def _full(
         self,
@@ -152,7 +169,9 @@ class Finals:
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
         counts = " and ".join(map(str, sorted(set(epochs.values()))))
-        self.watch.step(f"training {len(networks)} {title} for {counts} epochs")
+        processes = self._processes(len(networks))
+        each = f", each in {processes} processes" if processes > 1 else ""
+        self.watch.step(f"training {len(networks)} {title} for {counts} epochs{each}")
         trained, failures = train_in_full(
             networks,
             {name: self._recipe(epochs[name]) for name in networks},
@@ -163,6 +182,7 @@ class Finals:
             metric=self.request.metric,
             folder=self.run.path / "training",
             on_progress=on_progress,
+            processes=processes,
         )
         for name, reason in failures.items():
             self.watch.note(f"{name} could not be trained in full: {reason}")

@@ -130,6 +130,7 @@ def summarise(
         "workers": request.worker_count,
         "seed": request.seed,
         "stopped": stopped,
+        "final_processes": run.decision("processes"),
     }
     if request.init is not None:
         search["init"] = request.init
@@ -237,11 +238,6 @@ def _recommendation(
     )
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
-        f"which were the best of {trained} candidates by {_criterion(request)}. "
+        f"which were the best of {trained} candidates by the {request.reward} reward. "
         f"{evidence}"
     )
-
-
-def _criterion(request: SearchRequest) -> str:
-    """What finalists are chosen by (see `chosen_by`)."""
-    return "accuracy within the budget" if request.reward == "absolute" else f"the {request.reward} reward"

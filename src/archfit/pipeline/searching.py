@@ -46,7 +46,7 @@ from archfit.pipeline.watch import Watch
 from archfit.report import write_report
 from archfit.report.record import TrainedNetwork
 from archfit.report.wording import epochs_in_words
-from archfit.reward import chosen_by, get_reward
+from archfit.reward import get_reward
 from archfit.samplers import make_sampler
 from archfit.spaces import MnasSpace, SharedSpace, WarmMnasSpace, read_trained
 from archfit.study.executor import Executor
@@ -354,7 +354,7 @@ class SearchRun:
             choices=space.choices,
             seed=self.request.seed,
             canonical=canonical,
-            reward=chosen_by(self.reward),
+            reward=self.reward,
         )
 
     # ---- the search -------------------------------------------------------------------------------------------------

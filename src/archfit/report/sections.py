@@ -197,12 +197,14 @@ def costs(result: RunResult) -> Markup:
 def networks(result: RunResult, figure: Markup) -> Markup:
     rows = [_network_row(network, result) for network in sorted(result.trained, key=_rank)]
     controlled = any(network.role == "control" for network in result.trained)
+    processes = result.search.get("final_processes") or 1
+    together = f", each by {processes} processes together" if processes > 1 else ""
     return section(
         "networks",
         "Finalists and references",
         paragraph(
-            "All were trained in full by one recipe, for the epochs that the table gives, exported and measured "
-            "again. Of the finalists only the winner was tested; it was chosen before."
+            f"All were trained in full by one recipe, for the epochs that the table gives{together}, exported and "
+            "measured again. Of the finalists only the winner was tested; it was chosen before."
             + (" Control networks were drawn at random within the budget." if controlled else ""),
             class_="text note",
         ),

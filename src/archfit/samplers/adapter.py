@@ -121,7 +121,8 @@ class ProposerSampler(BaseSampler):
     """An Optuna sampler that asks a `Proposer`.
 
     All choices of a trial are decided together. Trials that are running are not learnt from, but not proposed again
-    either. The first `startup_trials` trials are uniform, and so are later ones until half as many have finished.
+    either. The first `startup_trials` trials are uniform, and so are later ones until half as many have finished; those
+    that train an earlier one on are not counted.
     Each trial gets the user attribute `origin` (an enqueued one keeps its own), and `sampler:log_prob` where a policy
     sampled it.
     """
@@ -144,7 +145,8 @@ class ProposerSampler(BaseSampler):
         history = self._reader.history(trials)
         taken = self._reader.taken(trials, trial.number)
         startup = self.proposer.startup_trials
-        early = trial.number < startup or 2 * len(history) < max(startup, 1)
+        before = sum(other.number < trial.number and PROMOTES not in other.user_attrs for other in trials)
+        early = before < startup or 2 * len(history) < max(startup, 1)
         proposer: Proposer = self._random if early else self.proposer
         proposal = proposer.propose(history, trial.number, taken)
         set_origin(study, trial, proposer.name)

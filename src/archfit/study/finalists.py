@@ -1,9 +1,10 @@
-"""After the search: the best trials within budget, trained in full beside each other."""
+"""After the search: the best trials within budget, trained in full beside each other, each by one or more processes."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from archfit.data import ImageData
 from archfit.errors import ArchfitError
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
-from archfit.training import Recipe, fit, training_rate
+from archfit.training import Group, Recipe, fit, training_rate
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ class FullTraining:
         return self.curve[-1][2]
 
 
+@dataclass
+class _Running:
+    """A network in training: the keys of its processes' jobs, where they meet, and what the first one has found."""
+
+    keys: list[int]
+    meeting: tempfile.TemporaryDirectory[str]
+    left: set[int] = field(default_factory=set)
+    found: FullTraining | None = None
+
+
 def train_in_full(
     networks: Mapping[str, Callable[[], nn.Module]],
     recipes: Mapping[str, Recipe],
@@ -54,10 +65,11 @@ def train_in_full(
     metric: str,
     folder: Path,
     on_progress: Callable[[dict[str, dict[str, Any]]], None],
+    processes: int = 1,
 ) -> tuple[dict[str, FullTraining], dict[str, str]]:
-    """Trains each network in a worker of its own; what ended before is read back, what was cut off goes on.
+    """Trains each network in workers of its own; what ended before is read back, what was cut off goes on.
 
-    A training whose process died, of too little memory perhaps, goes on once more; one that raised does not.
+    A training one of whose processes died, of too little memory perhaps, goes on once more; one that raised does not.
 
     Args:
         networks: Name -> what builds it, picklable.
@@ -69,6 +81,7 @@ def train_in_full(
         metric: Of the validation score.
         folder: Takes a folder per network with its checkpoint.
         on_progress: Called with name -> the fields of `Progress`, about twice a second.
+        processes: That train one network together, each its part of every batch; not more than the pool has.
 
     Returns:
         The trainings by name, and the reasons of those that failed.
@@ -81,33 +94,56 @@ def train_in_full(
     state: dict[str, dict[str, Any]] = {}
     done: dict[str, FullTraining] = {}
     failures: dict[str, str] = {}
-    running: set[int] = set()
+    running: dict[int, _Running] = {}
     again: set[int] = set()
     while waiting or running:
-        while waiting and pool.free:
-            key = waiting.pop(0)
-            running.add(key)
-            name = names[key]
-            checkpoints = folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
-            job = partial(
-                _train, name, networks[name], recipes[name], seed, accelerator, memory_format, metric, checkpoints
+        while waiting and pool.free >= processes:
+            number = waiting.pop(0)
+            running[number] = one = _Running(
+                [number * processes + rank for rank in range(processes)], tempfile.TemporaryDirectory()
             )
-            pool.submit(key, job)
+            name = names[number]
+            checkpoints = folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
+            for rank, key in enumerate(one.keys):
+                group = Group(rank, processes, Path(one.meeting.name) / "meeting") if processes > 1 else None
+                job = partial(
+                    _train,
+                    name,
+                    networks[name],
+                    recipes[name],
+                    seed,
+                    accelerator,
+                    memory_format,
+                    metric,
+                    checkpoints,
+                    group,
+                )
+                pool.submit(key, job)
+                one.left.add(key)
         for event in pool.events(0.5):
-            if event.key not in running:
+            number = event.key // processes
+            if number not in running or event.key not in running[number].left:
                 continue
-            name = names[event.key]
+            one, name = running[number], names[number]
             if event.kind == "progress":
                 state[name] = event.value
                 continue
-            running.discard(event.key)
+            one.left.discard(event.key)
             if event.kind == "done":
-                done[name] = event.value
-            elif event.kind == "lost" and event.key not in again:
-                again.add(event.key)
-                waiting.append(event.key)  # it goes on from its last epoch
+                one.found = event.value or one.found
+                if one.left:
+                    continue
+                assert one.found is not None
+                done[name] = one.found
             else:
-                failures[name] = str(event.value)
+                for key in one.left:  # they would wait for it
+                    pool.cancel(key)
+                if event.kind == "lost" and number not in again:
+                    again.add(number)
+                    waiting.append(number)  # it goes on from its last epoch
+                else:
+                    failures[name] = str(event.value)
+            running.pop(number).meeting.cleanup()
         on_progress(dict(state))
     if not done and failures:
         raise ArchfitError(
@@ -126,9 +162,12 @@ def _train(
     memory_format: str,
     metric: str,
     checkpoints: Path,
+    group: Group | None,
     context: WorkerContext,
     report: Callable[[Any], None],
-) -> FullTraining:
+) -> FullTraining | None:
+    """None from all but the first process of a group."""
+    first = group is None or group.rank == 0
     torch.manual_seed(seed)
     network = build()
     training = fit(
@@ -140,8 +179,11 @@ def _train(
         memory_format=memory_format,
         metric=metric,
         checkpoints=checkpoints,
-        on_progress=lambda progress: report(asdict(progress)),
+        on_progress=(lambda progress: report(asdict(progress))) if first else None,
+        group=group,
     )
+    if not first:
+        return None
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     return FullTraining(name, weights, training.curve, len(training.curve), training.seconds)
 
@@ -154,6 +196,7 @@ def training_rates(
     batch_size: int,
     accelerator: str,
     memory_format: str,
+    processes: int = 1,
 ) -> dict[str, float]:
     """Images per second that each network trains at while the others train beside it; one that fails is left out.
 
@@ -164,10 +207,17 @@ def training_rates(
         batch_size: Images per step.
         accelerator: Where to train.
         memory_format: Of the tensors.
+        processes: That will train one network together. What they will tell each other is not in it.
     """
-    names = list(networks)
-    jobs = [partial(_rate, networks[name], task, batch_size, accelerator, memory_format) for name in names]
-    return {names[event.key]: event.value for event in pool.run(jobs) if event.kind == "done"}
+    names = [name for name in networks for _ in range(processes)]
+    part = -(-batch_size // processes)
+    jobs = [partial(_rate, networks[name], task, part, accelerator, memory_format) for name in names]
+    rates: dict[str, list[float]] = {}
+    for event in pool.run(jobs):
+        if event.kind == "done":
+            rates.setdefault(names[event.key], []).append(event.value)
+    # They wait for the slowest of them at every step.
+    return {name: processes * min(found) for name, found in rates.items() if len(found) == processes}
 
 
 def _rate(

@@ -23,7 +23,7 @@ from archfit.cost import Budget, Cost
 from archfit.data import ImageData
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator
-from archfit.reward import Reward, chosen_by, worth
+from archfit.reward import Reward, worth
 from archfit.samplers import PROMOTES
 from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
@@ -78,10 +78,6 @@ class SearchSetup:
         """The reward."""
         return worth(self.reward, self.budget, accuracy, cost)
 
-    def preference(self, accuracy: float, cost: Cost) -> float:
-        """By what one trial is preferred to another (see `chosen_by`)."""
-        return worth(chosen_by(self.reward), self.budget, accuracy, cost)
-
 
 @dataclass(frozen=True)
 class SearchStatus:
@@ -93,7 +89,6 @@ class SearchStatus:
         measuring: A latency is being measured now.
         elapsed: Seconds of search so far, earlier sessions included.
         limits: When it stops.
-        best: Of the trials within the budget that were trained longest; of all, where none holds it.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -101,7 +96,12 @@ class SearchStatus:
     measuring: bool
     elapsed: float
     limits: Limits
-    best: TrialRecord | None
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best reward within the budget of those trained longest, else the best reward."""
+        trained = [t for t in self.trials if t.state == "complete" and t.reward is not None]
+        return max(trained, key=lambda t: (bool(t.within_budget), t.rung, t.reward), default=None)
 
 
 @dataclass
@@ -283,7 +283,7 @@ class TrialSearch:
                 tuple(self._records.values()),
                 setup.factors,
                 setup.space,
-                setup.preference,
+                setup.worth,
                 setup.budget.holds_surely,
             )
             if source is None or source.architecture is None or self._time_is_up(source.rung + 1):
@@ -451,19 +451,7 @@ class TrialSearch:
 
     def _tell_status(self) -> None:
         trials = tuple(self._records[number] for number in sorted(self._records))
-        status = SearchStatus(
-            trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits, self._best(trials)
-        )
-        self._on_status(status)
-
-    def _best(self, trials: Sequence[TrialRecord]) -> TrialRecord | None:
-        def order(trial: TrialRecord) -> tuple[bool, int, float]:
-            assert trial.accuracy is not None
-            assert trial.cost is not None
-            return bool(trial.within_budget), trial.rung, self._setup.preference(trial.accuracy, trial.cost)
-
-        trained = [t for t in trials if t.state == "complete" and t.accuracy is not None and t.cost is not None]
-        return max(trained, key=order, default=None)
+        self._on_status(SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits))
 
     # ---- other drivers of the study ---------------------------------------------------------------------------------
 
