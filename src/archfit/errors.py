@@ -26,6 +26,10 @@ class BudgetError(ArchfitError):
     """No network of the space can meet the budget."""
 
 
+class DivergedError(ArchfitError):
+    """The training loss became infinite or not a number."""
+
+
 class RunError(ArchfitError):
     """A run folder cannot be written, read or resumed."""
 

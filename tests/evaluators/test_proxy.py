@@ -9,7 +9,7 @@ from torch import nn
 from archfit.architecture import Architecture
 from archfit.data import ImageData, MemorySplit
 from archfit.evaluators import Evaluator, ProxyTraining, proxy
-from archfit.training import METRICS, confusion_matrix, predict_logits
+from archfit.training import METRICS, confusion_matrix, predict_logits, trainer
 
 ARCHITECTURE = Architecture("toy", (("width", 2),))
 
@@ -71,7 +71,7 @@ def _steps(evaluator: ProxyTraining, monkeypatch: pytest.MonkeyPatch, rate: floa
     """Steps of a training of a network that trains at `rate` images per second."""
     seen: list[int] = []
     monkeypatch.setattr(proxy, "training_rate", lambda *_, **__: rate)
-    monkeypatch.setattr(proxy, "fit", lambda _network, data, recipe, **_: seen.append(recipe.images(len(data.train))))
+    monkeypatch.setattr(trainer, "fit", lambda _network, data, recipe, **_: seen.append(recipe.images(len(data.train))))
     evaluator.evaluate(ARCHITECTURE, _network(), DATA, seed=0, on_progress=lambda _: None)
     return seen[0]
 

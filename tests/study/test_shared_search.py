@@ -11,14 +11,14 @@ import torch
 from archfit.architecture import Architecture, random_architecture, to_indices
 from archfit.cost import Budget, Cost
 from archfit.data import ImageData, load_data
-from archfit.errors import InputError, RunError
+from archfit.errors import DivergedError, InputError, RunError
 from archfit.reward import absolute
 from archfit.spaces import MnasSpace, Skeleton
 from archfit.study.shared_search import SharedSearch
 from archfit.study.shared_settings import SharedSettings
 from archfit.study.shared_state import SharedStatus, read_state
 from archfit.study.supernet_trainer import SupernetTrainer
-from archfit.training import DivergedError, Recipe
+from archfit.training import Recipe
 
 SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
 SETTINGS = SharedSettings(

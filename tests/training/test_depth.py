@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from archfit.training.depth import GradualUnfreezing, rate_factors, stages
+from archfit.training.depth import rate_factors, stages
+from archfit.training.unfreezing import GradualUnfreezing
 
 
 def _network() -> nn.Sequential:

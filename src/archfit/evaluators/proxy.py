@@ -10,7 +10,7 @@ from torch import nn
 
 from archfit.architecture import Architecture
 from archfit.data import ImageData
-from archfit.training import fit, get_metric, proxy_recipe, score, training_rate
+from archfit.training import get_metric, proxy_recipe, score, training_rate
 
 _WORTH_TIMING = 4_000
 _MOST_TIMES = 4.0
@@ -49,6 +49,8 @@ class ProxyTraining:
         seed: int,
         on_progress: Callable[[float], None],
     ) -> float:
+        from archfit.training import fit
+
         recipe = proxy_recipe(data, self._epochs_of(network, data), pretrained=self.pretrained)
         if self.continued:
             recipe = replace(recipe, whiten=False, warmup=0.1)

@@ -35,7 +35,6 @@ from archfit.training import (
     Recipe,
     check_accelerator,
     final_recipe,
-    fit,
     probe_memory_format,
     transfer_recipe,
 )
@@ -122,6 +121,8 @@ class TrainRun:
 
     def execute(self) -> TrainResult:
         """Trains what is left to train, and delivers."""
+        from archfit.training import fit
+
         watch, request, folder = self.watch, self.request, self.run.path
         watch.started(folder)
         for note in self.data.notes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from archfit.architecture import Task
 from archfit.cost import count_params
@@ -40,6 +39,8 @@ def cell_rows(literals: Mapping[str, Any], task: Task) -> list[LayerRow]:
         literals: The arguments of `CellNetwork`.
         task: What it is built for.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # late: it takes 75 MB with triton
+
     shapes: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"):
         network = CellNetwork(**literals).eval()

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from archfit.architecture import Task
 from archfit.cost import count_params
@@ -62,6 +61,8 @@ def layer_rows(literals: Mapping[str, Any], blocks: Sequence[Sequence[LayerSpec]
         ("pool", "pool", "mean over the image", _Mean()),
         ("classifier", "linear", f"{task.classes} classes", network.classifier),
     ]
+    from torch.utils.flop_counter import FlopCounterMode  # late: it takes 75 MB with triton
+
     rows = []
     for name, kind, detail, module in steps:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -17,7 +17,7 @@ from archfit.data import ImageData
 from archfit.errors import ArchfitError
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
-from archfit.training import Group, Recipe, fit, training_rate
+from archfit.training import Group, Recipe, training_rate
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ def _train(
     report: Callable[[Any], None],
 ) -> FullTraining | None:
     """None from all but the first process of a group."""
+    from archfit.training import fit
+
     first = group is None or group.rank == 0
     torch.manual_seed(seed)
     network = build()

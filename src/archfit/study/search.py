@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import time
@@ -113,6 +114,10 @@ class WorkerContext:
     """
 
     data: ImageData
+
+    def __post_init__(self) -> None:
+        """Made in the worker: what trains is imported before its first job, whose time that is not."""
+        importlib.import_module("archfit.training.trainer")
 
 
 def trial_seed(seed: int, number: int) -> int:

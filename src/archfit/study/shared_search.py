@@ -24,7 +24,7 @@ from torch import Tensor
 from archfit.architecture import Architecture, Task, from_indices, random_architecture
 from archfit.cost import Budget, Cost
 from archfit.data import Augmentation, Batches, ImageData, Split
-from archfit.errors import InputError
+from archfit.errors import DivergedError, InputError
 from archfit.evaluators import BATCH
 from archfit.reward import Reward, worth
 from archfit.samplers import Policy, Ppo, PpoSettings, Reinforce, ReinforceSettings, skip_penalty, stream
@@ -34,7 +34,6 @@ from archfit.study.shared_state import Round, SharedState, SharedStatus, read_st
 from archfit.study.supernet_trainer import Batch, SupernetTrainer
 from archfit.training import (
     MEMORY_FORMATS,
-    DivergedError,
     check_accelerator,
     get_metric,
     rate_at,

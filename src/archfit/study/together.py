@@ -15,7 +15,7 @@ from archfit.data import ImageData
 from archfit.errors import ArchfitError
 from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
-from archfit.training import Group, Progress, Recipe, Training, fit
+from archfit.training import Group, Progress, Recipe, Training
 
 
 def fit_together(
@@ -73,6 +73,8 @@ def _fit(
     context: WorkerContext,
     report: Callable[[Any], None],
 ) -> tuple[dict[str, Tensor], Training] | None:
+    from archfit.training import fit
+
     tell = (lambda progress: report(asdict(progress))) if group.rank == 0 else None
     training = fit(network, context.data, recipe, group=group, on_progress=tell, **settings)
     if group.rank:

@@ -1,33 +1,33 @@
 """Training: recipes, the Lightning module, metrics."""
 
-from archfit.training.accelerators import available_cores, check_accelerator, check_devices
-from archfit.training.classifier import DivergedError, make_optimiser, rate_at
-from archfit.training.fit import (
-    MEMORY_FORMATS,
-    Progress,
-    Training,
-    fit,
-    predict_logits,
-    score,
-)
-from archfit.training.metrics import (
-    METRICS,
-    Metric,
-    calibration_error,
-    chance_level,
-    confusion_matrix,
-    get_metric,
-    per_class,
-    top_k,
-)
-from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
-from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, supernet_recipe, transfer_recipe
-from archfit.training.together import Group
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archfit._lazy import door
+
+if TYPE_CHECKING:
+    from archfit.training.accelerators import available_cores, check_accelerator, check_devices
+    from archfit.training.metrics import (
+        METRICS,
+        Metric,
+        calibration_error,
+        chance_level,
+        confusion_matrix,
+        get_metric,
+        per_class,
+        top_k,
+    )
+    from archfit.training.optimisers import make_optimiser, rate_at
+    from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
+    from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, supernet_recipe, transfer_recipe
+    from archfit.training.records import Group, Progress, Training
+    from archfit.training.scoring import MEMORY_FORMATS, predict_logits, score
+    from archfit.training.trainer import fit
 
 __all__ = [
     "MEMORY_FORMATS",
     "METRICS",
-    "DivergedError",
     "Group",
     "Metric",
     "Probe",
@@ -56,3 +56,28 @@ __all__ = [
     "training_rate",
     "transfer_recipe",
 ]
+
+# Late, since Lightning takes two seconds and 150 MB: only those who call `fit` import it, as they do, which are workers
+# as a rule.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "accelerators": ["available_cores", "check_accelerator", "check_devices"],
+        "metrics": [
+            "METRICS",
+            "Metric",
+            "calibration_error",
+            "chance_level",
+            "confusion_matrix",
+            "get_metric",
+            "per_class",
+            "top_k",
+        ],
+        "optimisers": ["make_optimiser", "rate_at"],
+        "probe": ["Probe", "one_thread", "probe_memory_format", "training_rate"],
+        "recipes": ["Recipe", "final_recipe", "proxy_recipe", "supernet_recipe", "transfer_recipe"],
+        "records": ["Group", "Progress", "Training"],
+        "scoring": ["MEMORY_FORMATS", "predict_logits", "score"],
+        "trainer": ["fit"],
+    },
+)

@@ -15,9 +15,9 @@ from torch.nn import functional
 from archfit.architecture import Task
 from archfit.nn.cpu_gradients import CpuGradients
 from archfit.training.accelerators import check_accelerator
-from archfit.training.classifier import make_optimiser
-from archfit.training.fit import MEMORY_FORMATS
+from archfit.training.optimisers import make_optimiser
 from archfit.training.recipes import Recipe
+from archfit.training.scoring import MEMORY_FORMATS
 
 
 @dataclass(frozen=True)

@@ -6,51 +6,38 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch.distributed
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from archfit.training.records import Group
+
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
-@dataclass(frozen=True)
-class Group:
-    """One process's place among those that train together, all of them on this machine.
+@contextmanager
+def joined(group: Group, accelerator: str, *, unused: bool) -> Iterator[DDPStrategy]:
+    """What Lightning needs to train in a group, while the block runs.
 
-    Attributes:
-        rank: From 0; the first one writes checkpoints and logs.
-        size: How many there are.
-        meeting: A file, not there yet, by which they find each other; none of them listens beyond loopback.
+    Args:
+        group: Of processes.
+        accelerator: "cpu", or "cuda" with a GPU for each.
+        unused: Some weights may have no gradient at some steps.
     """
-
-    rank: int
-    size: int
-    meeting: Path
-
-    @contextmanager
-    def joined(self, accelerator: str, *, unused: bool) -> Iterator[DDPStrategy]:
-        """What Lightning needs to train in this group, while the block runs.
-
-        Args:
-            accelerator: "cpu", or "cuda" with a GPU for each.
-            unused: Some weights may have no gradient at some steps.
-        """
-        backend = "nccl" if accelerator == "cuda" else "gloo"
-        os.environ.update(GLOO_SOCKET_IFNAME=_LOOPBACK, NCCL_SOCKET_IFNAME=_LOOPBACK)
-        torch.distributed.init_process_group(
-            backend, init_method=f"file://{self.meeting}", rank=self.rank, world_size=self.size
+    backend = "nccl" if accelerator == "cuda" else "gloo"
+    os.environ.update(GLOO_SOCKET_IFNAME=_LOOPBACK, NCCL_SOCKET_IFNAME=_LOOPBACK)
+    torch.distributed.init_process_group(
+        backend, init_method=f"file://{group.meeting}", rank=group.rank, world_size=group.size
+    )
+    try:
+        yield DDPStrategy(
+            cluster_environment=_Place(group.rank, group.size),
+            process_group_backend=backend,
+            find_unused_parameters=unused,
         )
-        try:
-            yield DDPStrategy(
-                cluster_environment=_Place(self.rank, self.size),
-                process_group_backend=backend,
-                find_unused_parameters=unused,
-            )
-        finally:
-            torch.distributed.destroy_process_group()
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 class _Place(ClusterEnvironment):

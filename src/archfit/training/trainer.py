@@ -1,4 +1,4 @@
-"""Training a network by a recipe, and what it answers afterwards."""
+"""Training a network by a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +17,19 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch import Tensor, nn
+from torch import nn
 
-from archfit.data import Batches, ImageData, Split, evaluation_batches
+from archfit.data import Batches, ImageData
 from archfit.errors import InputError
-from archfit.nn.folding import folded
 from archfit.training.accelerators import check_accelerator
 from archfit.training.classifier import Classifier, MovingAverage
-from archfit.training.depth import GradualUnfreezing
-from archfit.training.metrics import Metric, confusion_matrix, get_metric
+from archfit.training.metrics import get_metric
 from archfit.training.recipes import Recipe
-from archfit.training.together import Group
+from archfit.training.records import Group, Progress, Training
+from archfit.training.scoring import MEMORY_FORMATS, in_order
+from archfit.training.together import joined
+from archfit.training.unfreezing import GradualUnfreezing
 from archfit.training.whitening import whiten_first_convolution
-
-MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is.
-
-    Attributes:
-        step: Optimiser steps done.
-        steps: In all.
-        epoch: Epochs done.
-        epochs: In all.
-        accuracy: On validation after the last finished epoch, or None.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    epochs: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training gave.
-
-    Attributes:
-        curve: (epoch from 1, mean training loss, validation accuracy) per epoch; empty without validation.
-        images: Seen in all, those of an earlier call that was resumed too.
-        seconds: Of this call.
-    """
-
-    curve: tuple[tuple[int, float, float], ...]
-    images: int
-    seconds: float
 
 
 def fit(
@@ -175,12 +139,12 @@ def fit(
             "reload_dataloaders_every_n_epochs": 1,
         }
         if group is not None:
-            strategy = stack.enter_context(group.joined(settings["accelerator"], unused=recipe.unfreeze > 0))
+            strategy = stack.enter_context(joined(group, settings["accelerator"], unused=recipe.unfreeze > 0))
             settings |= {"strategy": strategy, "devices": group.size, "use_distributed_sampler": False}
         trainer = pl.Trainer(**{**settings, **(flags or {})})
         # A checkpoint that was cut off while it was written is no whole archive: the training starts again.
         resumed = last is not None and last.is_file() and zipfile.is_zipfile(last)
-        validation = _in_order(data.validation, data, memory_format) if validate else None
+        validation = in_order(data.validation, data, memory_format) if validate else None
         if validation is not None:
             validation.part = batches.part
         try:
@@ -209,40 +173,6 @@ def _loggers(folder: Path) -> list[Logger]:
     if importlib.util.find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
     return loggers
-
-
-def predict_logits(
-    network: nn.Module, split: Split, data: ImageData, *, memory_format: str = "channels_last", accelerator: str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Logits `(N, classes)` and labels `(N,)` of a whole split, in its order, on the CPU."""
-    device = torch.device(check_accelerator(accelerator))
-    network = network.to(device).eval()
-    logits, labels = [], []
-    with torch.inference_mode():
-        for images, truth in _in_order(split, data, memory_format):
-            logits.append(network(images.to(device)).cpu())
-            labels.append(truth)
-    network.to("cpu")
-    return torch.cat(logits), torch.cat(labels)
-
-
-def score(
-    network: nn.Module,
-    split: Split,
-    data: ImageData,
-    metric: Metric,
-    *,
-    memory_format: str = "channels_last",
-    accelerator: str = "cpu",
-) -> float:
-    """The metric of a network's answers on a split; batch norms are folded into convolutions, which is faster."""
-    network = folded(network)
-    logits, labels = predict_logits(network, split, data, memory_format=memory_format, accelerator=accelerator)
-    return metric(confusion_matrix(logits.argmax(dim=1), labels, len(data.classes)))
-
-
-def _in_order(split: Split, data: ImageData, memory_format: str) -> Batches:
-    return evaluation_batches(split, data.mean, data.std, memory_format=MEMORY_FORMATS[memory_format])
 
 
 class _ProgressCallback(Callback):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from archfit.data import Augmentation, ImageData, MemorySplit
-from archfit.errors import InputError
+from archfit.errors import DivergedError, InputError
 from archfit.training import (
-    DivergedError,
     Progress,
     Recipe,
     Training,
