@@ -91,6 +91,7 @@ class SearchEvidence:
     Attributes:
         random: Uniformly drawn trials.
         later: What the sampler proposed.
+        given: What was tried before either.
         probability: That the reward of a later trial exceeds that of a random one; None where there are too few.
         interval: 95 % of `probability`.
         sentence: What this says, with its limits.
@@ -98,6 +99,7 @@ class SearchEvidence:
 
     random: Group
     later: Group
+    given: Group
     probability: float | None
     interval: tuple[float, float] | None
     sentence: str
@@ -115,13 +117,14 @@ def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
         interval = superiority_interval(probability, later.trials, random.trials)
     sentence = _sentence(random, later, probability, interval)
     for origin, networks in _GIVEN_NETWORKS.items():
-        given = _group([trial for trial in trials if trial.origin == origin])
-        if given.best is not None and later.best is not None:
+        tried = _group([trial for trial in trials if trial.origin == origin])
+        if tried.best is not None and later.best is not None:
             sentence += (
-                f" {networks}, given at the start, came to a reward of {given.best:.3f}, what was proposed after them "
+                f" {networks}, given at the start, came to a reward of {tried.best:.3f}, what was proposed after them "
                 f"to {later.best:.3f}."
             )
-    return SearchEvidence(random, later, probability, interval, sentence)
+    given = _group([trial for trial in trials if trial.origin in GIVEN])
+    return SearchEvidence(random, later, given, probability, interval, sentence)
 
 
 def _rewards(trials: Sequence[TrialRecord]) -> list[float]:

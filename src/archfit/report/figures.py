@@ -12,7 +12,7 @@ from archfit.cost import Budget, Cost
 from archfit.report.evidence import pareto_front, search_against_random
 from archfit.report.record import TrainedNetwork
 from archfit.report.wording import count, latency_range, percent
-from archfit.study.record import TrialRecord
+from archfit.study.record import GIVEN, TrialRecord
 
 # Of medium lightness, so that they stand out on white and on near-black alike.
 GREY, LINE, BLUE, RED = "#8a94a3", "rgba(128,138,150,0.28)", "#4f86c6", "#d9534f"
@@ -141,8 +141,14 @@ def reward_over_trials(trials: Sequence[TrialRecord]) -> go.Figure:
             figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
     rewarded = [(t, t.reward) for t in trials if t.reward is not None and t.promotes is None]
     groups = (
-        ("random", GREY, "circle-open", 1.0, [p for p in rewarded if p[0].state == "complete" and _is_random(p[0])]),
-        ("proposed", BLUE, "circle", 1.0, [p for p in rewarded if p[0].state == "complete" and not _is_random(p[0])]),
+        *(
+            (name, colour, symbol, 1.0, [p for p in rewarded if p[0].state == "complete" and _kind(p[0]) == name])
+            for name, colour, symbol in (
+                ("given", BLUE, "diamond-open"),
+                ("random", GREY, "circle-open"),
+                ("proposed", BLUE, "circle"),
+            )
+        ),
         ("pruned", GREY, "x-thin-open", 0.5, [p for p in rewarded if p[0].state != "complete"]),
     )
     for name, colour, symbol, opacity, members in groups:
@@ -301,8 +307,10 @@ def _is_wide(values: Sequence[float]) -> bool:
     return bool(values) and 0 < 8 * min(values) < max(values)
 
 
-def _is_random(trial: TrialRecord) -> bool:
-    return trial.origin == "random"
+def _kind(trial: TrialRecord) -> str:
+    if trial.origin in GIVEN:
+        return "given"
+    return "random" if trial.origin == "random" else "proposed"
 
 
 def _trial_name(trial: TrialRecord) -> str:
