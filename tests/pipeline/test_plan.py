@@ -62,6 +62,7 @@ def test_plain_networks_are_the_largest_of_each_operation_that_hold_the_budget()
     assert ladders[0][2] in found
     assert len(measured) < sum(map(len, ladders))
     assert plain_networks(space, task, Budget(params=1), cost) == []
+    assert plain_networks(space, task, Budget(latency_ms=1), cost) == []  # which was not measured
     assert plain_networks(space, task, Budget(), cost) == [ladder[0] for ladder in ladders]
 
 

@@ -24,7 +24,7 @@ from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
 from archfit.spaces import KNOWN_SPACES, MnasSpace, SharedSpace, Trained, WarmMnasSpace, space_at
-from archfit.study.fitting import Fitted, fit_space
+from archfit.study.fitting import Fitted, fit_space, fits_within
 from archfit.study.limits import Limits
 
 TRIALS_WANTED = 48
@@ -205,7 +205,7 @@ def plain_networks(
     """
     found = []
     for ladder in space.plain_networks(task):
-        place = bisect_left(ladder, True, key=lambda network: budget.holds(measure(space, network)))
+        place = bisect_left(ladder, True, key=lambda network: fits_within(budget, measure(space, network)))
         found += ladder[place : place + 1]
     return list(dict.fromkeys(found))
 

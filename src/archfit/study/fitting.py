@@ -104,12 +104,17 @@ def _sample(
     for count in range(1, SAMPLES + 1):
         cost = measure(space, space.canonical(random_architecture(space, rng), task))
         costs.append(cost)
-        fits += all(name in budget.ratios(cost) for name in budget.names()) and budget.holds(cost)
+        fits += fits_within(budget, cost)
         worst.append(budget.worst_ratio(cost))
         on_sample(label, count, fits)
         if settled(fits, count) or (budget.names() and far_off(worst)):
             break
     return Fitted(space, fits / len(costs), tuple(costs), label if step else None)
+
+
+def fits_within(budget: Budget, cost: Cost) -> bool:
+    """Whether a cost holds the budget; one whose latency was not measured, as another bound was far off, does not."""
+    return all(name in budget.ratios(cost) for name in budget.names()) and budget.holds(cost)
 
 
 def settled(fits: int, count: int) -> bool:
