@@ -81,10 +81,6 @@ def test_in_equal_time_a_fast_network_sees_more(monkeypatch: pytest.MonkeyPatch,
     assert _steps(ProxyTraining(100.0, typical_rate=100.0), monkeypatch, rate) == images
 
 
-def test_short_trainings_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _steps(ProxyTraining(2.0, typical_rate=100.0), monkeypatch, 50.0) == 320
-
-
 def test_timing_changes_neither_weights_nor_seeds() -> None:
     # No machine has the typical rate, so a quarter of the epochs is left.
     timed, network, _ = _evaluate(ProxyTraining(30.0, typical_rate=1e12))

@@ -12,7 +12,6 @@ from archfit.architecture import Architecture
 from archfit.data import ImageData
 from archfit.training import get_metric, proxy_recipe, score, training_rate
 
-_WORTH_TIMING = 4_000
 _MOST_TIMES = 4.0
 
 
@@ -74,8 +73,7 @@ class ProxyTraining:
         )
 
     def _epochs_of(self, network: nn.Module, data: ImageData) -> float:
-        images = self.epochs * len(data.train)
-        if self.typical_rate is None or images < _WORTH_TIMING:
+        if self.typical_rate is None:
             return self.epochs
         rate = training_rate(
             lambda: copy.deepcopy(network),
@@ -83,6 +81,6 @@ class ProxyTraining:
             memory_format=self.memory_format,
             batch_size=proxy_recipe(data, self.epochs).batch_size,
             accelerator=self.accelerator,
-            seconds=0.02 * images / self.typical_rate,
+            seconds=0.02 * self.epochs * len(data.train) / self.typical_rate,
         )
         return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, rate / self.typical_rate))

@@ -137,11 +137,9 @@ def summarise(
     if (derived := run.decision("derived")) is not None:
         search["shared"] = {name: value for name, value in derived.items() if name != "architectures"}
     else:
-        search["proxy"] = {
-            "epochs": run.decision("proxy_epochs"),
-            "images": len(data.train),
-            "equal_time": equal_time(request, request.limits.with_default()),
-        }
+        rungs, images = run.decision("proxy_epochs"), len(data.train)
+        equal = rungs is not None and equal_time(request, rungs[0] * images)
+        search["proxy"] = {"epochs": rungs, "images": images, "equal_time": equal}
     supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) if derived is not None else 0.0
     trained = (winner, *others)
     return RunResult(

@@ -31,6 +31,7 @@ TRIALS_WANTED = 48
 _MOST_PROXY_EPOCHS = 5.0
 _RUNGS = (1, 3, 9)
 _LONGEST_RUNG = 15.0
+_WORTH_TIMING = 2_000
 _DATA = "data"
 
 
@@ -185,9 +186,15 @@ def proxy_epochs_for(
     return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
 
 
-def equal_time(request: SearchRequest, limits: Limits) -> bool:
-    """Whether candidates are trained equally long, not for equally many epochs: where finalists are, too."""
-    return limits.seconds is not None and request.proxy_epochs is None and request.final_epochs is None
+def equal_time(request: SearchRequest, images: float) -> bool:
+    """Whether candidates are trained equally long, not for equally many epochs: where finalists are, too.
+
+    Args:
+        request: May ask for epochs.
+        images: That a typical candidate sees at first; few of them are over before its speed could be told.
+    """
+    timed = request.limits.with_default().seconds is not None
+    return timed and request.proxy_epochs is None and request.final_epochs is None and images >= _WORTH_TIMING
 
 
 def plain_networks(

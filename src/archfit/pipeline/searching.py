@@ -323,7 +323,7 @@ class SearchRun:
                 chosen = (float(f"{chosen[0] * epochs_per_candidate([each / chosen[0] for each in chosen]):.2g}"),)
             rungs = self.run.decide("proxy_epochs", list(chosen))
             seen = f"{round(rungs[0] * images):,} images{' at first' if len(rungs) > 1 else ''}"
-            how = "for as long as a typical one takes for" if self._equal_time else "for"
+            how = "for as long as a typical one takes for" if equal_time(self.request, rungs[0] * images) else "for"
             self.watch.note(f"each candidate is trained {how} {epochs_in_words(rungs)} ({seen})")
         # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
         accelerator = self.accelerator if self.request.executor == "local" else self.request.accelerator
@@ -333,13 +333,9 @@ class SearchRun:
             accelerator,
             memory_format,
             pretrained=self.trained is not None,
-            typical_rate=rate if self._equal_time else None,
+            typical_rate=rate if equal_time(self.request, rungs[0] * len(self.data.train)) else None,
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
-
-    @property
-    def _equal_time(self) -> bool:
-        return equal_time(self.request, self.limits)
 
     def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
