@@ -72,6 +72,18 @@ def test_a_candidate_is_measured_once_on_a_machine(data: ImageData, architecture
     assert quiet.entered == 3
 
 
+def test_a_sample_is_timed_only_where_a_latency_is_bounded(
+    data: ImageData, architecture: Architecture, tmp_path: Path
+) -> None:
+    quiet = Quiet()
+    counts = Budget(params=10**9, madds=10**12)
+    sampled = _meter(data, tmp_path, quiet, counts).sample(SPACE, architecture)
+    assert (quiet.entered, sampled.latency) == (0, None)
+    measured = _meter(data, tmp_path, quiet, Budget(params=10**9, latency_ms=1e3)).sample(SPACE, architecture)
+    assert quiet.entered == 1
+    assert (measured.params, measured.madds) == (sampled.params, sampled.madds)
+
+
 def test_what_is_far_past_a_budget_is_not_timed(data: ImageData, architecture: Architecture, tmp_path: Path) -> None:
     quiet = Quiet()
     params = count_params(SPACE.build(architecture, data.task))
