@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,11 @@ class Piece:
     params: int
     madds: int
     elements: int
+
+
+def counted(pieces: Sequence[Piece], latency: Latency | None = None) -> Cost:
+    """The cost of a network that is made of these, with its latency where that is known."""
+    return Cost(sum(piece.params for piece in pieces), sum(piece.madds for piece in pieces), latency=latency)
 
 
 _SURELY = 0.98

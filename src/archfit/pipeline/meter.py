@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from archfit.architecture import Architecture, SearchSpace, Task
-from archfit.cost import Budget, Cost, count_madds, count_params
+from archfit.cost import Budget, Cost, count_madds, count_params, counted
 from archfit.data import ImageData
 from archfit.deploy import export_network
 from archfit.device import CostCache, Device, Effort, LocalDevice, cost_key, measure_cost, measure_deployed
 from archfit.device.protocol import Quiet
+from archfit.spaces import SharedSpace
 from archfit.study.search import over_limit
 
 QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
@@ -140,8 +141,7 @@ class CostMeter:
     def sample(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """The same with a latency that took less time; counts alone where the budget bounds nothing else."""
         if self._counts_suffice:
-            network = build_seeded(space, architecture, self._data.task)
-            return Cost(count_params(network), count_madds(network, self._data.task))
+            return _counted(space, architecture, self._data.task)
         return self._candidates.sample(space, architecture)
 
     def deployed(self, space: SearchSpace, architecture: Architecture) -> Cost:
@@ -171,6 +171,13 @@ class CostMeter:
             threads=self._threads,
             quiet=self.quiet,
         )
+
+
+def _counted(space: SearchSpace, architecture: Architecture, task: Task) -> Cost:
+    if isinstance(space, SharedSpace):
+        return counted(space.pieces(architecture, task))
+    network = build_seeded(space, architecture, task)
+    return Cost(count_params(network), count_madds(network, task))
 
 
 def build_seeded(space: SearchSpace, architecture: Architecture, task: Task) -> nn.Module:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archfit.architecture import Architecture, Task, random_architecture
-from archfit.cost import Cost
+from archfit.cost import Cost, counted
 from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
 from archfit.evaluators import SharedWeights
@@ -237,7 +237,6 @@ class PredictedCost:
     def __call__(self, architecture: Architecture) -> Cost:
         if architecture not in self._known:
             pieces = self._space.pieces(architecture, self._task)
-            params, madds = sum(piece.params for piece in pieces), sum(piece.madds for piece in pieces)
             latency = self._table.latency(pieces) if self._table is not None else None
-            self._known[architecture] = Cost(params, madds, latency=latency)
+            self._known[architecture] = counted(pieces, latency)
         return self._known[architecture]
