@@ -4,7 +4,8 @@ Runs `archfit search fashion-mnist --latency 0.3ms --time 30m`, then trains the 
 mnasnet-small, MobileNetV3-small and ShuffleNetV2 (small-input rule, the widest within the budget) by the same recipe
 for the same epochs; all are measured as deployed. What is done already is read back from the run folder.
 
-    python benchmarks/fashion_mnist.py [--run runs/fashion] [--time 30m] [--latency 0.3] [--seeds 3] [--again NAME,...]
+    python benchmarks/fashion_mnist.py [--run runs/fashion] [--time 30m] [--latency 0.3] [--seeds 3] \
+        [--rivals NAME,...] [--again NAME,...]
 """
 
 from __future__ import annotations
@@ -73,9 +74,12 @@ def main() -> None:
     parser.add_argument("--time", default="30m")
     parser.add_argument("--latency", type=float, default=0.3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--again", default=",".join(RIVALS), help="rivals to train with the later seeds too")
+    parser.add_argument("--rivals", default=",".join(RIVALS), help="which to train")
+    parser.add_argument("--again", help="rivals to train with the later seeds too, if not all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "fashion_mnist.json")
     args = parser.parse_args()
+    rivals = args.rivals.split(",")
+    again = args.again.split(",") if args.again is not None else rivals
 
     if (args.run / "result.json").is_file():
         record = archfit.load(args.run).record
@@ -105,7 +109,7 @@ def main() -> None:
     table: dict[str, dict[str, Any]] = {
         "searched": {"latency_ms": winner.cost.latency.p50_ms, "params": winner.cost.params, "madds": winner.cost.madds}
     }
-    for name in RIVALS:
+    for name in rivals:
         width, cost, build = widest_within(name, data.task, meter.exported, args.latency)
         assert cost.latency is not None
         jobs[name] = build
@@ -120,7 +124,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in jobs}
     found["searched"].append(record.test.accuracy)
     for seed in range(args.seeds):
-        names = list(RIVALS) if seed == 0 else ["searched", *args.again.split(",")]
+        names = rivals if seed == 0 else ["searched", *again]
         for name, accuracy in train(
             {name: jobs[name] for name in names}, data, args.run, seed, winner.epochs, record.memory_format
         ).items():
