@@ -161,11 +161,13 @@ def _alive(pid: int) -> bool:
 
 
 def _states(folder: Path) -> list[str]:
+    """Of the trials that were asked for; those that are given at the start wait."""
     if not (folder / "study.db").exists():
         return []
     try:
         with closing(sqlite3.connect(f"file:{folder}/study.db?mode=ro", uri=True)) as connection:
-            return [state for (state,) in connection.execute("SELECT state FROM trials ORDER BY number")]
+            asked = connection.execute("SELECT state FROM trials WHERE state != 'WAITING' ORDER BY number")
+            return [state for (state,) in asked]
     except sqlite3.Error:  # not yet created in full
         return []
 
