@@ -76,7 +76,7 @@ def test_too_few_trials_are_no_evidence(trial_of):
 
 def test_all_random_leaves_nothing_to_compare(trial_of):
     trials = [trial_of(i, 0.1, origin="random") for i in range(9)]
-    assert search_against_random(trials).sentence == "Every trial was drawn at random, so there is nothing to compare."
+    assert search_against_random(trials).sentence.startswith("Nothing was proposed after the first trials")
 
 
 @pytest.mark.parametrize(("origin", "name"), [(FIRST, "nearest to the trained one"), (PLAIN, "one operation")])

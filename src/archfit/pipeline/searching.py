@@ -309,6 +309,8 @@ class SearchRun:
         if (stored := self.run.decision("plain")) is None:
             self.watch.step("measuring plain networks, with one operation throughout")
             stored = [one.to_json() for one in plain_networks(space, self.task, self.request.budget, meter.sample)]
+            if self.limits.trials is not None:
+                stored = stored[: self.limits.trials // 2]
             self.run.decide("plain", stored)
         return [Architecture.from_json(one) for one in stored]
 

@@ -147,7 +147,7 @@ def _group(trials: Sequence[TrialRecord]) -> Group:
 
 def _sentence(random: Group, later: Group, probability: float | None, interval: tuple[float, float] | None) -> str:
     if later.trials == 0 and later.pruned == 0:
-        return "Every trial was drawn at random, so there is nothing to compare."
+        return "Nothing was proposed after the first trials, so there is nothing to compare with drawing at random."
     if probability is None or interval is None:
         return (
             f"Too few trials to tell whether the search beats drawing at random: {random.trials} random and "

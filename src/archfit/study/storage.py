@@ -51,7 +51,6 @@ _STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
-    TrialState.WAITING: "running",
 }
 
 
@@ -280,7 +279,7 @@ def record(trial: FrozenTrial, start: datetime | None) -> TrialRecord:
 
 
 def records(study: optuna.Study) -> list[TrialRecord]:
-    """All trials in the order of their numbers."""
+    """All trials that were asked for, in the order of their numbers."""
     trials = study.get_trials(deepcopy=False)
     start = trials[0].datetime_start if trials else None
-    return [record(trial, start) for trial in trials]
+    return [record(trial, start) for trial in trials if trial.state != TrialState.WAITING]
