@@ -66,10 +66,13 @@ def _run(
     on_status: Callable[[SearchStatus], None] = lambda status: None,
     elapsed: float = 0.0,
     first: Sequence[Architecture] = (),
+    driver: str | None = None,
 ) -> tuple[str, list[TrialRecord]]:
     with _study(path, setup, sampler) as study:
-        stopped = TrialSearch(study, setup, pool, measure, on_status=on_status, elapsed=elapsed, first=first).run()
-        return stopped, records(study)
+        search = TrialSearch(
+            study, setup, pool, measure, on_status=on_status, elapsed=elapsed, first=first, driver=driver
+        )
+        return search.run(), records(study)
 
 
 def _plain(trials: list[TrialRecord]) -> list[TrialRecord]:
@@ -370,6 +373,17 @@ def test_a_search_that_dies_often_ends_like_one_that_does_not(
     assert any(trial.repeat_of is not None for trial in straight)
     assert [trial.origin for trial in straight[:3]] == [FIRST, FIRST, "random"]
     assert [trial.architecture for trial in straight[:2]] == [space.canonical(point, TASK) for point in first]
+
+
+@pytest.mark.parametrize("driver", [None, "a driver among others"])
+def test_what_is_given_but_not_asked_for_is_no_trial(
+    tmp_path: Path, one_worker: WorkerPool, driver: str | None
+) -> None:
+    space = ToySpace()
+    first = [from_indices(space, indices) for indices in ((2, 0, 0), (1, 0, 1), (0, 0, 1))]
+    _, trials = _run(tmp_path, _setup(space, limits=Limits(trials=2)), one_worker, first=first, driver=driver)
+    assert [trial.architecture for trial in trials] == [space.canonical(point, TASK) for point in first[:2]]
+    assert {trial.state for trial in trials} == {"complete"}
 
 
 def test_two_workers_lose_and_double_nothing(tmp_path: Path, two_workers: WorkerPool) -> None:

@@ -121,6 +121,11 @@ class Finals:
             epochs = self.run.decide("final_epochs", self._epochs(networks))
         return self._full("finalists", networks, epochs)
 
+    @property
+    def _batch_size(self) -> int:
+        """Of a full training, before its epochs are known."""
+        return final_recipe(self.data, 10).batch_size
+
     def _processes(self, networks: int) -> int:
         """That train one finalist together, and then each network it is compared with: the workers, shared out.
 
@@ -128,7 +133,7 @@ class Finals:
         """
         processes = self.run.decision("processes")
         if processes is None:
-            most = final_recipe(self.data, 10).batch_size // _FEWEST_IMAGES if self.accelerator == "cpu" else 1
+            most = self._batch_size // _FEWEST_IMAGES if self.accelerator == "cpu" else 1
             processes = self.run.decide("processes", max(1, min(self.pool.size // networks, most)))
         return min(int(processes), self.pool.size)
 
@@ -144,7 +149,7 @@ class Finals:
             networks,
             self.data.task,
             self.pool,
-            batch_size=final_recipe(self.data, 10).batch_size,
+            batch_size=self._batch_size,
             accelerator=self.accelerator,
             memory_format=self.memory_format,
             processes=processes,

@@ -315,17 +315,19 @@ class SearchRun:
         return [Architecture.from_json(one) for one in stored]
 
     def _proxies(self, memory_format: str, rate: float, workers: int) -> list[ProxyTraining]:
-        rungs = self.run.decision("proxy_epochs")
-        if rungs is None:
+        rungs, images = self.run.decision("proxy_epochs"), len(self.data.train)
+        undecided = rungs is None
+        if undecided:
             spent = self.run.seconds["search"]
-            images = len(self.data.train)
             chosen = proxy_epochs_for(self.request, images, self.limits, rate, workers=workers, spent=spent)
             if isinstance(self.study, Database):
                 # Nothing is trained on: its weights would be with the driver that trained it. As long in all.
                 chosen = (float(f"{chosen[0] * epochs_per_candidate([each / chosen[0] for each in chosen]):.2g}"),)
             rungs = self.run.decide("proxy_epochs", list(chosen))
+        equal = equal_time(self.request, rungs[0] * images)
+        if undecided:
             seen = f"{round(rungs[0] * images):,} images{' at first' if len(rungs) > 1 else ''}"
-            how = "for as long as a typical one takes for" if equal_time(self.request, rungs[0] * images) else "for"
+            how = "for as long as a typical one takes for" if equal else "for"
             self.watch.note(f"each candidate is trained {how} {epochs_in_words(rungs)} ({seen})")
         # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
         accelerator = self.accelerator if self.request.executor == "local" else self.request.accelerator
@@ -335,7 +337,7 @@ class SearchRun:
             accelerator,
             memory_format,
             pretrained=self.trained is not None,
-            typical_rate=rate if equal_time(self.request, rungs[0] * len(self.data.train)) else None,
+            typical_rate=rate if equal else None,
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 

@@ -12,6 +12,7 @@ _GIVEN_NETWORKS = {
     FIRST: "The networks nearest to the trained one",
     PLAIN: "Networks of one operation throughout",
 }
+"""In words, by the origin of their trials; a search is given those of one alone."""
 FEWEST = 5
 """Trials with a reward that either side needs before the two are compared."""
 
@@ -116,14 +117,13 @@ def search_against_random(trials: Sequence[TrialRecord]) -> SearchEvidence:
         probability = superiority(_rewards(proposed), _rewards(drawn))
         interval = superiority_interval(probability, later.trials, random.trials)
     sentence = _sentence(random, later, probability, interval)
-    for origin, networks in _GIVEN_NETWORKS.items():
-        tried = _group([trial for trial in trials if trial.origin == origin])
-        if tried.best is not None and later.best is not None:
-            sentence += (
-                f" {networks}, given at the start, came to a reward of {tried.best:.3f}, what was proposed after them "
-                f"to {later.best:.3f}."
-            )
-    given = _group([trial for trial in trials if trial.origin in GIVEN])
+    first = [trial for trial in trials if trial.origin in GIVEN]
+    given = _group(first)
+    if given.best is not None and later.best is not None:
+        sentence += (
+            f" {_GIVEN_NETWORKS[first[0].origin]}, given at the start, came to a reward of {given.best:.3f}, what was "
+            f"proposed after them to {later.best:.3f}."
+        )
     return SearchEvidence(random, later, given, probability, interval, sentence)
 
 

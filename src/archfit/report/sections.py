@@ -108,15 +108,12 @@ def accuracy_and_cost(result: RunResult, trials: Sequence[TrialRecord], figure: 
 
 def chance(trials: Sequence[TrialRecord], figure: Markup) -> Markup:
     evidence = search_against_random(trials)
-    groups = (
-        ("given at the start", evidence.given),
-        ("random start-up", evidence.random),
-        ("later proposals", evidence.later),
-    )
+    groups = [("random start-up", evidence.random), ("later proposals", evidence.later)]
+    if evidence.given.trials or evidence.given.pruned:
+        groups.insert(0, ("given at the start", evidence.given))
     rows = [
         (name, group.trials, _number(group.mean), _number(group.best), group.pruned)
         for name, group in groups
-        if name != "given at the start" or group.trials or group.pruned
     ]  # fmt: skip
     return section(
         "chance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,10 @@ class FullTraining:
 
 @dataclass
 class _Running:
-    """A network in training: the keys of its processes' jobs, where they meet, and what the first one has found."""
+    """A network in training: the keys of jobs that run for it, where they meet, and what the first one has found."""
 
-    keys: list[int]
+    left: set[int]
     meeting: tempfile.TemporaryDirectory[str]
-    left: set[int] = field(default_factory=set)
     found: FullTraining | None = None
 
 
@@ -99,12 +98,11 @@ def train_in_full(
     while waiting or running:
         while waiting and pool.free >= processes:
             number = waiting.pop(0)
-            running[number] = one = _Running(
-                [number * processes + rank for rank in range(processes)], tempfile.TemporaryDirectory()
-            )
+            keys = range(number * processes, (number + 1) * processes)
+            running[number] = one = _Running(set(keys), tempfile.TemporaryDirectory())
             name = names[number]
             checkpoints = folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
-            for rank, key in enumerate(one.keys):
+            for rank, key in enumerate(keys):
                 group = Group(rank, processes, Path(one.meeting.name) / "meeting") if processes > 1 else None
                 job = partial(
                     _train,
@@ -119,7 +117,6 @@ def train_in_full(
                     group,
                 )
                 pool.submit(key, job)
-                one.left.add(key)
         for event in pool.events(0.5):
             number = event.key // processes
             if number not in running or event.key not in running[number].left:

@@ -17,6 +17,7 @@ PLAIN = "plain"
 """Origin of trials that were given: networks with one operation throughout, the largest within the budget."""
 
 GIVEN = (FIRST, PLAIN)
+"""Origins of trials that are no merit of the search."""
 
 DERIVED = "derived"
 """Origin of trials that the controller of a search with shared weights gave at its end."""

@@ -30,7 +30,7 @@ from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
 from archfit.study.ranking import next_promotion
 from archfit.study.record import FIRST, TrialRecord
-from archfit.study.storage import asked, distributions, record, records
+from archfit.study.storage import asked, begun, distributions, record, records
 
 _REPEATS_TO_STOP = 50
 _FAILURES_TO_STOP = 5
@@ -461,7 +461,7 @@ class TrialSearch:
     # ---- other drivers of the study ---------------------------------------------------------------------------------
 
     def _hear_of_others(self) -> None:
-        trials = self._study.get_trials(deepcopy=False)
+        trials = begun(self._study)
         for frozen in trials:
             if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs and _age(frozen) > _PATIENCE_S:
                 abandoned = optuna.Trial(self._study, frozen._trial_id)
@@ -553,10 +553,7 @@ def _keep(path: Path, weights: bytes) -> None:
 def _proposed(study: optuna.Study) -> int:
     """Trials that were asked for; those that train another one on, and those that nobody took up, are not counted."""
     return sum(
-        trial.state != TrialState.WAITING
-        and PROMOTES not in trial.user_attrs
-        and trial.user_attrs.get("reason") != _ABANDONED
-        for trial in study.get_trials(deepcopy=False)
+        PROMOTES not in trial.user_attrs and trial.user_attrs.get("reason") != _ABANDONED for trial in begun(study)
     )
 
 

@@ -278,8 +278,13 @@ def record(trial: FrozenTrial, start: datetime | None) -> TrialRecord:
     )
 
 
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that were asked for, in the order of their numbers: those that are given at the start wait for it."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+
 def records(study: optuna.Study) -> list[TrialRecord]:
-    """All trials that were asked for, in the order of their numbers."""
-    trials = study.get_trials(deepcopy=False)
+    """Of the trials that were asked for, in the order of their numbers."""
+    trials = begun(study)
     start = trials[0].datetime_start if trials else None
-    return [record(trial, start) for trial in trials if trial.state != TrialState.WAITING]
+    return [record(trial, start) for trial in trials]
