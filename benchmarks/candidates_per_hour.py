@@ -31,8 +31,9 @@ from archfit.evaluators import ProxyTraining
 from archfit.reward import absolute
 from archfit.spaces import MnasSpace
 from archfit.spaces.skeleton import MNAS_SKELETON
+from archfit.study.candidates import WorkerContext, evaluate
 from archfit.study.limits import Limits
-from archfit.study.search import SearchSetup, WorkerContext, _evaluate
+from archfit.study.setup import SearchSetup
 from archfit.study.workers import WorkerPool
 from archfit.training import proxy_recipe
 from machine import describe_machine
@@ -98,12 +99,12 @@ def main() -> None:
     accuracies: list[dict[str, float]] = []
     with WorkerPool(partial(WorkerContext, data.without_test()), 2) as pool:
         for key in (-1, -2):  # start-up is not what is compared
-            pool.submit(key, partial(_evaluate, setup, candidates[0], 0))
+            pool.submit(key, partial(evaluate, setup, candidates[0], 0))
         while pool.busy:
             list(pool.events(1.0))
         torch.set_num_threads(2)
         start = time.monotonic()
-        for event in pool.run([partial(_evaluate, setup, one, key) for key, one in enumerate(candidates)]):
+        for event in pool.run([partial(evaluate, setup, one, key) for key, one in enumerate(candidates)]):
             if event.kind == "progress":
                 continue
             if event.kind != "done":

@@ -31,10 +31,12 @@ from archfit.data import ImageData, MemorySplit
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.spaces import MnasSpace
+from archfit.study.candidates import Evaluated, WorkerContext
 from archfit.study.executor import Event, Executor, Job
 from archfit.study.limits import Limits
 from archfit.study.ray_cluster import RayCluster
-from archfit.study.search import Evaluated, SearchSetup, SearchStatus, TrialSearch, WorkerContext
+from archfit.study.search import SearchStatus, TrialSearch
+from archfit.study.setup import SearchSetup
 from archfit.study.storage import STORAGES, close_study, open_study
 from machine import describe_machine
 

@@ -27,9 +27,9 @@ from archfit.data import ImageData, load_data
 from archfit.device import LocalDevice
 from archfit.pipeline.meter import CostMeter
 from archfit.spaces import MnasSpace
+from archfit.study.candidates import WorkerContext
 from archfit.study.finalists import train_in_full
 from archfit.study.run_folder import read_run
-from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import final_recipe, get_metric, score
 from machine import describe_machine

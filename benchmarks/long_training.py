@@ -19,7 +19,7 @@ import torch
 
 from archfit.data import Augmentation, ImageData, load_data
 from archfit.pipeline.model import Model, resolve_model
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, final_recipe, fit, get_metric, score
 from machine import describe_machine

@@ -20,7 +20,7 @@ from archfit.data import load_data
 from archfit.spaces import MnasSpace
 from archfit.spaces.mnas import BlockChoices
 from archfit.spaces.skeleton import MNAS_SKELETON
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, fit, get_metric, proxy_recipe, score
 from machine import describe_machine

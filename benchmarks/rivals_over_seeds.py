@@ -26,7 +26,7 @@ from torch import nn
 from archfit.architecture import Task
 from archfit.data import load_data
 from archfit.pipeline.model import resolve_model
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import final_recipe, fit, get_metric, score
 from machine import describe_machine

@@ -24,7 +24,7 @@ from archfit.data import ImageData, load_data
 from archfit.evaluators import ProxyTraining, SharedWeights
 from archfit.pipeline.sharing import SUPERNET
 from archfit.spaces import SharedSpace, space_from
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from machine import describe_machine
 

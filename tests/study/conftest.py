@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 
 

@@ -13,8 +13,8 @@ from study_toy import DATA
 from torch import nn
 
 from archfit.errors import ArchfitError
+from archfit.study.candidates import WorkerContext
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
-from archfit.study.search import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
 

@@ -18,7 +18,8 @@ from archfit.samplers import PROMOTES, make_sampler
 from archfit.study.limits import Limits
 from archfit.study.ranking import rank
 from archfit.study.record import TrialRecord
-from archfit.study.search import SearchSetup, SearchStatus, TrialSearch
+from archfit.study.search import SearchStatus, TrialSearch
+from archfit.study.setup import SearchSetup
 from archfit.study.storage import close_study, open_study, records
 from archfit.study.workers import WorkerPool
 

@@ -22,9 +22,11 @@ from archfit.errors import InputError, RunError
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.study import search
+from archfit.study.candidates import WorkerContext
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
-from archfit.study.search import SearchSetup, TrialSearch, WorkerContext
+from archfit.study.search import TrialSearch
+from archfit.study.setup import SearchSetup
 from archfit.study.storage import Database, check_storage, close_study, holds_trials, open_study, records
 from archfit.study.workers import WorkerPool
 

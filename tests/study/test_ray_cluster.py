@@ -19,10 +19,12 @@ from study_toy import DATA, TASK, ToyEvaluator, ToySpace, measure
 from archfit.cost import Budget
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
+from archfit.study.candidates import WorkerContext
 from archfit.study.executor import Event
 from archfit.study.limits import Limits
 from archfit.study.ray_cluster import RETRIES, RayCluster
-from archfit.study.search import SearchSetup, TrialSearch, WorkerContext
+from archfit.study.search import TrialSearch
+from archfit.study.setup import SearchSetup
 from archfit.study.storage import close_study, open_study, records
 
 # The cluster's processes cannot import this module: its jobs travel whole.

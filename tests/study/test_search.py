@@ -20,7 +20,8 @@ from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.study.limits import Limits, trials_since_best
 from archfit.study.record import FIRST, TrialRecord
-from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, over_limit, trial_seed
+from archfit.study.search import SearchStatus, TrialSearch
+from archfit.study.setup import SearchSetup, trial_seed
 from archfit.study.storage import close_study, distributions, open_study, records
 from archfit.study.workers import WorkerPool
 
@@ -78,20 +79,6 @@ def _run(
 def _plain(trials: list[TrialRecord]) -> list[TrialRecord]:
     """Without what a clock decided."""
     return [replace(trial, seconds_measure=0.0, seconds_train=0.0, finished_s=0.0) for trial in trials]
-
-
-def test_each_trial_has_its_seed() -> None:
-    # 3 * 1000003 + 2 * 7919 + 1
-    assert trial_seed(3, 2) == 3_015_848
-    assert len({trial_seed(seed, number) for seed in range(20) for number in range(200)}) == 4000
-    assert 0 <= trial_seed(2**40, 10) < 2**31
-
-
-def test_over_the_limit() -> None:
-    budget = Budget(params=100, madds=1000)
-    assert over_limit(budget, Cost(params=150, madds=10), 1.5) is None
-    assert over_limit(budget, Cost(params=151, madds=10), 1.5) == "params is 1.51 times the budget (pruned above 1.5)"
-    assert over_limit(budget, Cost(params=10, madds=2000), 1.5) == "madds is 2.00 times the budget (pruned above 1.5)"
 
 
 def test_a_search_of_so_many_trials(tmp_path: Path, one_worker: WorkerPool) -> None:

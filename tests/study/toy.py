@@ -135,7 +135,12 @@ class ToySteps:
             if not self.continued:
                 had.zero_()
             had += self.epochs
-        return 0.5 + 0.05 * int(architecture["width"]) - 0.02 * int(architecture["depth"]) + 1e-3 * float(had.max())
+        return (
+            0.5
+            + 0.05 * int(architecture["width"])
+            - 0.02 * int(architecture["depth"])
+            + 1e-3 * float(had.detach().max())
+        )
 
 
 def toy_trial(

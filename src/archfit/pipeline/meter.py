@@ -19,7 +19,7 @@ from archfit.deploy import export_network
 from archfit.device import CostCache, Device, Effort, LocalDevice, cost_key, measure_cost, measure_deployed
 from archfit.device.protocol import Quiet
 from archfit.spaces import SharedSpace
-from archfit.study.search import over_limit
+from archfit.study.setup import over_limit
 
 QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
 """Enough to say on which side of a budget a random member of a space lies."""

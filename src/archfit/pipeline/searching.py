@@ -49,12 +49,14 @@ from archfit.report.wording import epochs_in_words
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
 from archfit.spaces import MnasSpace, SharedSpace, WarmMnasSpace, read_trained
+from archfit.study.candidates import WorkerContext
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
 from archfit.study.ray_cluster import RayCluster, Share
 from archfit.study.record import DERIVED, FIRST, PLAIN, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
-from archfit.study.search import SearchSetup, SearchStatus, TrialSearch, WorkerContext
+from archfit.study.search import SearchStatus, TrialSearch
+from archfit.study.setup import SearchSetup
 from archfit.study.storage import Database, close_study, holds_trials, open_study, records, storage_errors, study_place
 from archfit.study.workers import WorkerPool
 from archfit.training import (

@@ -15,7 +15,7 @@ from torch import nn
 from archfit.architecture import Task
 from archfit.data import ImageData
 from archfit.errors import ArchfitError
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Group, Recipe, training_rate
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import math
 import time
 from collections import deque
@@ -11,25 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from archfit._files import write_whole
-from archfit.architecture import Architecture, SearchSpace, Task, space_size
-from archfit.cost import Budget, Cost
-from archfit.data import ImageData
+from archfit.architecture import Architecture, space_size
+from archfit.cost import Cost
 from archfit.errors import RunError
-from archfit.evaluators import Evaluator
-from archfit.reward import Reward, worth
 from archfit.samplers import PROMOTES
+from archfit.study.candidates import evaluate, keep_weights, weights_file
 from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
 from archfit.study.ranking import next_promotion
 from archfit.study.record import FIRST, TrialRecord
+from archfit.study.setup import SearchSetup, over_limit, trial_seed
 from archfit.study.storage import asked, begun, distributions, record, records
 
 _REPEATS_TO_STOP = 50
@@ -38,46 +32,6 @@ _PATIENCE_S = 10.0
 _ABANDONED = "its driver died as it asked for it"
 DRIVER = "driver"
 """Attribute of a trial: which driver asked for it, where several work on a study."""
-
-
-@dataclass(frozen=True)
-class SearchSetup:
-    """What one search is about.
-
-    Attributes:
-        space: Searched, scaled to the budget already.
-        task: Gives the networks' input and output.
-        budget: For rewards and pruning.
-        reward: Of accuracy and cost ratios.
-        chance: Accuracy of the best constant answer; what a pruned trial is rewarded for.
-        limits: When to stop.
-        prune_above: A candidate whose cost is past this many times a bound is not trained.
-        seed: Of everything random.
-        evaluator: Runs in the workers.
-        promotions: Evaluators that train a candidate on, one for each rung after the first.
-        factors: One in so many candidates of a rung goes on to the next; one for each of `promotions`.
-        weights: Folder for the weights of candidates that may be trained on.
-        trial_seconds: That a candidate's training may take; None is ten times the mean of its rung's, a minute at
-            least, and where there was none yet the search's own time.
-    """
-
-    space: SearchSpace
-    task: Task
-    budget: Budget
-    reward: Reward
-    chance: float
-    limits: Limits
-    prune_above: float
-    seed: int
-    evaluator: Evaluator
-    promotions: tuple[Evaluator, ...] = ()
-    factors: tuple[float, ...] = ()
-    weights: Path | None = None
-    trial_seconds: float | None = None
-
-    def worth(self, accuracy: float, cost: Cost) -> float:
-        """The reward."""
-        return worth(self.reward, self.budget, accuracy, cost)
 
 
 @dataclass(frozen=True)
@@ -103,34 +57,6 @@ class SearchStatus:
         """The best reward within the budget of those trained longest, else the best reward."""
         trained = [t for t in self.trials if t.state == "complete" and t.reward is not None]
         return max(trained, key=lambda t: (bool(t.within_budget), t.rung, t.reward), default=None)
-
-
-@dataclass
-class WorkerContext:
-    """What every job of a search finds in its worker.
-
-    Attributes:
-        data: The test split is None.
-    """
-
-    data: ImageData
-
-    def __post_init__(self) -> None:
-        """Made in the worker: what trains is imported before its first job, whose time that is not."""
-        importlib.import_module("archfit.training.trainer")
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """Seed of a trial's weights and training: a function of the run's seed and the trial's number alone."""
-    return (seed * 1_000_003 + number * 7919 + 1) % 2**31
-
-
-def over_limit(budget: Budget, cost: Cost, prune_above: float) -> str | None:
-    """Why a candidate is not worth training, or None."""
-    for name, ratio in budget.ratios(cost).items():
-        if ratio > prune_above:
-            return f"{name} is {ratio:.2f} times the budget (pruned above {prune_above:g})"
-    return None
 
 
 class TrialSearch:
@@ -331,13 +257,13 @@ class TrialSearch:
         seed, attrs = trial_seed(self._setup.seed, trial.number), trial.user_attrs
         rung, source = attrs.get("rung", 0), attrs.get(PROMOTES)
         try:
-            weights = _weights(self._setup, source).read_bytes() if source is not None else None
+            weights = weights_file(self._setup, source).read_bytes() if source is not None else None
         except OSError as error:
             self._fail(trial, f"the weights of trial {source} cannot be read: {error.strerror}")
             return
         self._training[trial.number] = trial
         self._share[trial.number] = 0.0
-        job = partial(_evaluate, self._setup, architecture, seed, rung=rung, weights=weights)
+        job = partial(evaluate, self._setup, architecture, seed, rung=rung, weights=weights)
         self._pool.submit(trial.number, job)
 
     def _handle(self, event: Event) -> None:
@@ -357,7 +283,7 @@ class TrialSearch:
             self._fail(trial, f"the evaluator gave the accuracy {accuracy}; it must be in [0, 1]")
         else:
             if event.value.weights is not None:
-                _keep(_weights(self._setup, event.key), event.value.weights)
+                keep_weights(weights_file(self._setup, event.key), event.value.weights)
             cost = Cost.from_json(trial.user_attrs["cost"])
             self._result(trial, accuracy, self._setup.worth(accuracy, cost), pruned=False)
 
@@ -499,55 +425,6 @@ class TrialSearch:
             if not silent or time.monotonic() > deadline:
                 return None
             time.sleep(0.02)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What a worker has found out of a candidate.
-
-    Attributes:
-        accuracy: Of the evaluator.
-        weights: Of the network, where it may be trained on: a file of `torch.save`.
-    """
-
-    accuracy: float
-    weights: bytes | None
-
-
-def _evaluate(
-    setup: SearchSetup,
-    architecture: Architecture,
-    seed: int,
-    context: WorkerContext,
-    report: Callable[[Any], None],
-    *,
-    rung: int = 0,
-    weights: bytes | None = None,
-) -> Evaluated:
-    """Trains and scores a new network, or the one with these weights on."""
-    torch.manual_seed(seed)
-    network = setup.space.build(architecture, setup.task)
-    if weights is not None:
-        network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
-    evaluator = (setup.evaluator, *setup.promotions)[rung]
-    accuracy = float(evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
-    if rung == len(setup.promotions):
-        return Evaluated(accuracy, None)
-    content = io.BytesIO()
-    torch.save(network.state_dict(), content)
-    return Evaluated(accuracy, content.getvalue())
-
-
-def _weights(setup: SearchSetup, number: int) -> Path:
-    assert setup.weights is not None, "promotions need a folder for weights"
-    return setup.weights / f"trial-{number}.pt"
-
-
-def _keep(path: Path, weights: bytes) -> None:
-    try:
-        write_whole(path, weights)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror}); free some space, then resume the run") from None
 
 
 def _proposed(study: optuna.Study) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from archfit.data import ImageData
 from archfit.errors import ArchfitError
-from archfit.study.search import WorkerContext
+from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Group, Progress, Recipe, Training
 
