@@ -12,7 +12,7 @@ from archfit.architecture import Architecture
 from archfit.data import ImageData
 from archfit.training import get_metric, proxy_recipe, score, training_rate
 
-_MOST_TIMES = 4.0
+_MOST_TIMES = 8.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ProxyTraining:
         pretrained: The networks come with inherited weights, which a recipe from scratch would undo.
         continued: The networks come from a shorter proxy training; the schedule begins anew, with a short warm-up.
         typical_rate: Images per second of a typical network: each network is then trained for the time in which that
-            one sees `epochs`, up to four times as many and not below a quarter of them. What is trained in full for a
+            one sees `epochs`, up to eight times as many and not below an eighth of them. What is trained in full for a
             given time is chosen by what it learns in a given time. None trains all for the same epochs.
     """
 

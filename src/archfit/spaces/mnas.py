@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from archfit.architecture import Architecture, Choice, Option, Task, check_member
@@ -196,13 +197,19 @@ class MnasSpace:
     def plain_networks(self, task: Task) -> list[list[Architecture]]:
         """For each operation, networks that have it throughout, from large to small: what one would build by hand.
 
-        Their kernels are the smallest, their skips identities; there is no SE.
+        Their kernels are the smallest, their skips identities; there is no SE. From one size to the next they shrink
+        block by block, the first one first, so that one of them comes near to any budget.
         """
-        ladders = []
+        count, ladders = len(self._searched), []
         for op in self.ops:
             plain = BlockChoices(op, min(self.kernels), 0.0, "identity", 1.0, 0)
-            blocks = [plain._replace(filters=factor, layers=more) for factor, more in _PLAIN_SIZES]
-            networks = [self.canonical(self.architecture(len(self._searched) * [block]), task) for block in blocks]
+            sizes = [plain._replace(filters=factor, layers=more) for factor, more in _PLAIN_SIZES]
+            steps = [
+                shrunk * [small] + (count - shrunk) * [large]
+                for large, small in pairwise(sizes)
+                for shrunk in range(count)
+            ]
+            networks = [self.canonical(self.architecture(blocks), task) for blocks in [*steps, count * [sizes[-1]]]]
             ladders.append(list(dict.fromkeys(networks)))
         return ladders
 
