@@ -58,7 +58,7 @@ def throughput(data: ImageData, batch: int, number: int, peak: float | None) -> 
         torch.cuda.synchronize()
         learning.append(middle - start)
         scoring.append(time.perf_counter() - middle)
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiled:
         start = time.perf_counter()
         for path in paths:
             trainer.step([(path, images)], 1.0)

@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=12)
     parser.add_argument("--rivals", default="mobilenet-v3-small=0.85,mnasnet-small=1.0,shufflenet-v2=0.35")
     parser.add_argument("--fewer", default="", help="NAME=SEEDS,...: rivals that are trained with so many seeds alone")
+    parser.add_argument("--result", type=Path, help="result.json of the search, whose own training is its seed 0")
     parser.add_argument("--log", type=Path, help="takes what the workers print")
     parser.add_argument("--out", type=Path, default=RESULTS / "rivals_over_seeds.json")
     args = parser.parse_args()
@@ -105,12 +106,19 @@ def main() -> None:
         builders[name] = partial(RIVALS[name], width=float(width))
     seeds = dict.fromkeys(builders, args.seeds)
     seeds |= {name: int(count) for name, count in (pair.split("=") for pair in args.fewer.split(",") if pair)}
-    work = [(name, seed) for seed in range(args.seeds) for name in builders if seed < seeds[name]]
+    found: dict[str, dict[int, float]] = {}
+    if args.result is not None:
+        found[SEARCHED] = {0: json.loads(args.result.read_text(encoding="utf-8"))["test_accuracy"]}
+    work = [
+        (name, seed)
+        for seed in range(args.seeds)
+        for name in builders
+        if seed < seeds[name] and seed not in found.get(name, {})
+    ]
     jobs = [
         partial(train, build=builders[name], epochs=args.epochs, seed=seed, where=args.accelerator)
         for name, seed in work
     ]
-    found: dict[str, dict[int, float]] = {}
     shares: dict[int, float] = {}
     start = told = time.monotonic()
     with WorkerPool(partial(WorkerContext, load_data(args.dataset)), args.processes, log=args.log) as pool:
