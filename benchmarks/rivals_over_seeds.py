@@ -2,7 +2,7 @@
 
 Trains it, and rivals at the widths that held the same latency (results/fashion_mnist.json), from scratch by the
 finalists' recipe for the same epochs, and tests each once. A GPU trains a dozen side by side; on a CPU take as many
-processes as it has cores.
+processes as it has cores. What --out has of the same networks already is kept.
 
     python benchmarks/rivals_over_seeds.py [NETWORK] [--epochs 14] [--seeds 10] [--accelerator cuda] [--processes 12] \
         [--rivals mobilenet-v3-small=0.85,...]
@@ -86,6 +86,15 @@ def comparison(found: dict[str, dict[int, float]]) -> dict[str, Any]:
     return table
 
 
+def known(path: Path, about: dict[str, Any]) -> dict[str, dict[int, float]]:
+    """Accuracies by name and seed that an earlier call about the same networks has written."""
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if any(earlier.get(key) != value for key, value in about.items()):
+        return {}
+    rows = earlier["networks"].items()
+    return {name: dict(zip(row["seeds"], row["test_accuracies"], strict=True)) for name, row in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", default=str(RESULTS / "fashion_mnist_network.json"))
@@ -106,9 +115,10 @@ def main() -> None:
         builders[name] = partial(RIVALS[name], width=float(width))
     seeds = dict.fromkeys(builders, args.seeds)
     seeds |= {name: int(count) for name, count in (pair.split("=") for pair in args.fewer.split(",") if pair)}
-    found: dict[str, dict[int, float]] = {}
+    about = {"network": args.network, "dataset": args.dataset, "epochs": args.epochs}
+    found = known(args.out, about)
     if args.result is not None:
-        found[SEARCHED] = {0: json.loads(args.result.read_text(encoding="utf-8"))["test_accuracy"]}
+        found.setdefault(SEARCHED, {})[0] = json.loads(args.result.read_text(encoding="utf-8"))["test_accuracy"]
     work = [
         (name, seed)
         for seed in range(args.seeds)
@@ -136,9 +146,8 @@ def main() -> None:
             print(f"{time.monotonic() - start:.0f} s: {name}, seed {seed}: {event.value:.4f}", flush=True)
             result = {
                 "claim": "the searched network is above the best rival by more than two standard errors",
-                "dataset": args.dataset,
-                "epochs": args.epochs,
-                "rivals": args.rivals,
+                **about,
+                "widths": args.rivals,
                 "networks": comparison(found),
                 "seconds": time.monotonic() - start,
                 "machine": describe_machine(),
