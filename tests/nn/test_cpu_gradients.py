@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archfit.nn import cpu_gradients
 from archfit.nn.cpu_gradients import CpuGradients
 from archfit.nn.mbconv import Layer, LayerSpec, Style
+from archfit.training import one_thread
 
 
 def _gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -36,6 +37,39 @@ def test_a_depthwise_convolution_has_the_gradients_of_pytorch(
     with CpuGradients():
         found = _gradients(module, x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "groups", "stride", "size", "bias"),
+    [(16, 8, 1, 2, 8, False), (16, 24, 1, 2, 7, True), (16, 16, 4, 2, 8, False), (16, 8, 1, 3, 10, False)],
+)
+def test_a_strided_1x1_convolution_has_the_gradients_of_pytorch(
+    inputs: int, outputs: int, groups: int, stride: int, size: int, bias: bool, layout: torch.memory_format
+) -> None:
+    module = nn.Conv2d(inputs, outputs, 1, stride, groups=groups, bias=bias)
+    x = torch.randn(4, inputs, size, size).to(memory_format=layout)
+    expected = _gradients(module, x)
+    plain = module(x)
+    with CpuGradients():
+        found = _gradients(module, x)
+        torch.testing.assert_close(module(x), plain)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_strided_1x1_convolution_of_few_channels_keeps_to_its_memory() -> None:
+    # On some processors PyTorch's own ends the process within a few steps of these shapes on one thread.
+    module = nn.Conv2d(4, 8, 1, 2, bias=False).to(memory_format=torch.channels_last)
+    x = torch.randn(8, 4, 8, 8).to(memory_format=torch.channels_last)
+    with one_thread():
+        for _ in range(100):
+            with CpuGradients():
+                _, found = _gradients(module, x)
+    seen = x[:, :, ::2, ::2]
+    # The loss is the sum of squares: twice the output times what was seen.
+    outputs = torch.einsum("oc,nchw->nohw", module.weight[:, :, 0, 0], seen)
+    expected = torch.einsum("nohw,nchw->oc", 2 * outputs, seen)
+    torch.testing.assert_close(found[:, :, 0, 0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_large_input_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,4 +234,4 @@ def test_plain_networks_have_one_operation_throughout_from_large_to_small() -> N
             assert {network[f"block{block}.kernel"] for block in (2, 3, 4)} == {3}
         sizes = [[(network[f"block{n}.filters"], network[f"block{n}.layers"]) for n in (2, 3, 4)] for network in ladder]
         for larger, smaller in pairwise(sizes):
-            assert sum(one != other for one, other in zip(larger, smaller, strict=True)) == 1, "block by block"
+            assert sum(one != other for one, other in zip(larger, smaller, strict=True)) == 1, "a third of the blocks"

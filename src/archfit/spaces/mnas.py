@@ -198,7 +198,7 @@ class MnasSpace:
         """For each operation, networks that have it throughout, from large to small: what one would build by hand.
 
         Their kernels are the smallest, their skips identities; there is no SE. From one size to the next they shrink
-        block by block, the first one first, so that one of them comes near to any budget.
+        a third of the blocks at a time, the first ones first, so that one of them comes near to any budget.
         """
         count, ladders = len(self._searched), []
         for op in self.ops:
@@ -207,7 +207,7 @@ class MnasSpace:
             steps = [
                 shrunk * [small] + (count - shrunk) * [large]
                 for large, small in pairwise(sizes)
-                for shrunk in range(count)
+                for shrunk in (0, count // 3, 2 * count // 3)
             ]
             networks = [self.canonical(self.architecture(blocks), task) for blocks in [*steps, count * [sizes[-1]]]]
             ladders.append(list(dict.fromkeys(networks)))
