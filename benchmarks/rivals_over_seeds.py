@@ -115,7 +115,12 @@ def main() -> None:
         builders[name] = partial(RIVALS[name], width=float(width))
     seeds = dict.fromkeys(builders, args.seeds)
     seeds |= {name: int(count) for name, count in (pair.split("=") for pair in args.fewer.split(",") if pair)}
-    about = {"network": args.network, "dataset": args.dataset, "epochs": args.epochs}
+    about = {
+        "network": Path(args.network).name,
+        "dataset": args.dataset,
+        "epochs": args.epochs,
+        "widths": args.rivals,
+    }
     found = known(args.out, about)
     if args.result is not None:
         found.setdefault(SEARCHED, {})[0] = json.loads(args.result.read_text(encoding="utf-8"))["test_accuracy"]
@@ -147,7 +152,6 @@ def main() -> None:
             result = {
                 "claim": "the searched network is above the best rival by more than two standard errors",
                 **about,
-                "widths": args.rivals,
                 "networks": comparison(found),
                 "seconds": time.monotonic() - start,
                 "machine": describe_machine(),

@@ -69,7 +69,6 @@ def _trials(folder: Path) -> list[TrialRecord]:
     return trials
 
 
-@pytest.mark.timeout(600)
 def test_a_driver_that_is_killed_loses_no_finished_trial(cluster: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "archfit", "search", "digits", *SEARCH, "--trials", "4", "--out", str(folder)]

@@ -30,9 +30,8 @@ class CpuGradients(TorchFunctionMode):
     """Within it, what networks of any package compute on a CPU takes its gradients in less time.
 
     Depthwise convolutions take theirs in strips, means over windows as convolutions, 1x1 convolutions with a stride as
-    such without one. Means over the image give theirs
-    in the layout of the image; in the other one, which PyTorch chooses, a ReLU before them would take 10 to 40 times as
-    long for its own.
+    such without one. Means over the image give theirs in the layout of the image; in the other one, which PyTorch
+    chooses, a ReLU before them would take 10 to 40 times as long for its own.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -63,7 +62,7 @@ def _convolution(
     plain = is_for_plain(x) or torch.is_autocast_enabled("cpu")
     if not plain and x.dim() == 4 and weight.shape[2:] == (1, 1) and square[0] not in (None, 1) and square[1] == 0:
         # With one thread and no AVX-512, PyTorch 2.14 writes past its memory for the gradient of such a kernel with
-        # fewer than eight input channels: what is left out is left out first.
+        # four input channels (with eight it does not): the pixels that are skipped are left out first.
         seen = x[:, :, :: square[0], :: square[0]].contiguous(memory_format=_layout(x))
         return F.conv2d(seen, weight, bias, groups=groups)
     if plain or not quick or None in square or x.dim() != 4:
