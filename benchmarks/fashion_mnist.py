@@ -103,7 +103,6 @@ def main() -> None:
         budget=Budget(latency_ms=args.latency),
         prune_above=2.0,
         quiet=nullcontext,
-        version=record.archfit_version,
     )
     jobs = {"searched": partial(build_winner, record.space["settings"], winner.architecture.to_json(), data.task)}
     table: dict[str, dict[str, Any]] = {

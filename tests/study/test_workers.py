@@ -127,6 +127,21 @@ def test_a_job_that_kills_its_process_is_lost_alone(pool: WorkerPool, job: Any, 
     assert after == {3: ("a", 42), 4: ("b", 42)}
 
 
+def test_one_that_is_cancelled_between_two_events_is_heard_of_no_more(pool: WorkerPool) -> None:
+    for key in (1, 2):
+        pool.submit(key, partial(_echo, "up"))
+    _events(pool, 1, 2)
+    for key in (3, 4):
+        pool.submit(key, partial(_echo, "there"))
+    time.sleep(0.5)  # both have answered
+    events = pool.events(1.0)
+    first = next(events)
+    pool.cancel(7 - first.key)
+    assert {event.key for event in events} <= {first.key}
+    pool.submit(5, partial(_echo, "after"))
+    assert _events(pool, 5)[-1].value == ("after", 42)
+
+
 def test_pauses_stop_the_work_and_are_not_counted(pool: WorkerPool, tmp_path: Path) -> None:
     # Both processes are up, so that neither start-up is in the times.
     pool.submit(1, partial(_echo, ""))

@@ -3,8 +3,8 @@
 from archfit.device.cache import CostCache, cache_key
 from archfit.device.cluster import ClusterDevice
 from archfit.device.costing import cost_key, measure_cost
-from archfit.device.export import export_candidate, export_winner
-from archfit.device.files import measure_deployed, measure_file
+from archfit.device.export import export_candidate, export_draft, export_winner
+from archfit.device.files import measure_deployed, measure_file, read_network
 from archfit.device.latency_table import LatencyTable
 from archfit.device.local import LocalDevice, processor_name
 from archfit.device.memory import peak_activation_bytes, weights_bytes
@@ -24,6 +24,7 @@ __all__ = [
     "cache_key",
     "cost_key",
     "export_candidate",
+    "export_draft",
     "export_winner",
     "get_runtime",
     "measure_cost",
@@ -31,6 +32,7 @@ __all__ = [
     "measure_file",
     "peak_activation_bytes",
     "processor_name",
+    "read_network",
     "runtime_label",
     "weights_bytes",
 ]

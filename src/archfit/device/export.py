@@ -37,19 +37,25 @@ def export_candidate(module: nn.Module, task: Task) -> bytes:
         DeviceError: The module cannot be run or has no counterpart in ONNX.
     """
     image = torch.zeros(1, task.channels, task.image_size, task.image_size)
-    buffer = io.BytesIO()
-    with _exporting(), torch.no_grad():
-        torch.onnx.export(
-            _evaluation_copy(module),
-            (image,),
-            buffer,  # type: ignore[arg-type]  # accepted by the tracing exporter, not in its signature
-            dynamo=False,
-            input_names=["images"],
-            output_names=["logits"],
-        )
-    model = onnx.load_from_string(buffer.getvalue())
-    convolve_average_pools(model)
-    return bytes(model.SerializeToString())
+    return _traced(_evaluation_copy(module), image)
+
+
+def export_draft(module: nn.Module, task: Task, *, mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """A network with its preprocessing as serialised ONNX, to learn in a tenth of the time what `export_winner` costs.
+
+    As fast and as accurate as that; it has neither class names nor a free batch.
+
+    Args:
+        module: `(N, channels, image_size, image_size)` float in, `(N, classes)` logits out.
+        task: Decides the input, `(1, image_size, image_size, channels)` uint8.
+        mean: Per channel, of pixels scaled to [0, 1].
+        std: Per channel, of the same.
+
+    Raises:
+        DeviceError: The module cannot be run or has no counterpart in ONNX.
+    """
+    image = torch.zeros(1, task.image_size, task.image_size, task.channels, dtype=torch.uint8)
+    return _traced(_WithPreprocessing(_evaluation_copy(module), mean, std).eval(), image)
 
 
 def export_winner(
@@ -111,6 +117,22 @@ def export_winner(
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, entries)
     _write(path, model.SerializeToString())
+
+
+def _traced(network: nn.Module, images: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    with _exporting(), torch.no_grad():
+        torch.onnx.export(
+            network,
+            (images,),
+            buffer,  # type: ignore[arg-type]  # accepted by the tracing exporter, not in its signature
+            dynamo=False,
+            input_names=["images"],
+            output_names=["logits"],
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    convolve_average_pools(model)
+    return bytes(model.SerializeToString())
 
 
 class _WithPreprocessing(nn.Module):

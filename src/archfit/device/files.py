@@ -25,7 +25,7 @@ def measure_file(path: Path, device: Device, *, runtime: str, threads: int = 1, 
     Raises:
         DeviceError: The file is missing or no network that the runtime takes.
     """
-    model = _with_batch_of_one(_read(path))
+    model = _with_batch_of_one(read_network(path))
     # First, because the runtime knows best what is wrong with a file.
     latency = device.measure(model, None, runtime=runtime, threads=threads, quiet=quiet)
     return Cost(
@@ -38,7 +38,7 @@ def measure_file(path: Path, device: Device, *, runtime: str, threads: int = 1, 
 
 
 def measure_deployed(
-    path: Path,
+    model: bytes,
     module: nn.Module,
     task: Task,
     device: Device,
@@ -47,12 +47,12 @@ def measure_deployed(
     threads: int = 1,
     quiet: Quiet = nullcontext,
 ) -> Cost:
-    """The cost of an exported file whose module is at hand: counts are the module's, the latency is the file's.
+    """The cost of an exported network whose module is at hand: counts are the module's, the latency is the export's.
 
-    A runtime that executes modules (eager PyTorch) is given the module, without the file's preprocessing.
+    A runtime that executes modules (eager PyTorch) is given the module, without the preprocessing.
 
     Args:
-        path: Of the file as deployed.
+        model: As deployed, or as drafted for it: serialised ONNX with the preprocessing inside.
         module: It was exported from.
         task: Of the module.
         device: To measure on.
@@ -61,17 +61,18 @@ def measure_deployed(
         quiet: Entered around the timed part alone.
     """
     candidate = export_candidate(module, task)
-    model = _read(path) if runtime == "onnxruntime" else candidate
+    run = model if runtime == "onnxruntime" else candidate
     return Cost(
         params=count_params(module),
         madds=count_madds(module, task),
         memory_bytes=peak_activation_bytes(candidate) + weights_bytes(candidate),
-        latency=device.measure(model, module, runtime=runtime, threads=threads, quiet=quiet),
-        file_bytes=path.stat().st_size,
+        latency=device.measure(run, module, runtime=runtime, threads=threads, quiet=quiet),
+        file_bytes=len(model),
     )
 
 
-def _read(path: Path) -> bytes:
+def read_network(path: Path) -> bytes:
+    """An ONNX file as it lies there. Raises `DeviceError` where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

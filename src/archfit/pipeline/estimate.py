@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from archfit._version import __version__
 from archfit.architecture import space_size
 from archfit.cost import Budget, Cost
 from archfit.device import LocalDevice
@@ -74,7 +73,6 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
         budget=Budget(),
         prune_above=request.prune_above,
         quiet=nullcontext,
-        version=__version__,
     )
     with one_thread():
         fitted = sample_space(space, request, data.task, meter, watch)

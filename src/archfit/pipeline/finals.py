@@ -37,6 +37,9 @@ _KEPT_SPEED = 0.85
 """Augmentation, validation after each epoch and the average of weights take their part beside the steps."""
 _TOGETHER = 0.9
 """Of their speeds together, what is left to processes that train one network: they exchange gradients."""
+_RATE_SECONDS = 5.0
+_RATE_SHARE = 0.02
+"""Of all the time, for timing the finalists' steps."""
 _FEWEST_IMAGES = 16
 _CONTROL_DRAWS = 50
 
@@ -153,6 +156,7 @@ class Finals:
             accelerator=self.accelerator,
             memory_format=self.memory_format,
             processes=processes,
+            seconds=min(_RATE_SECONDS, _RATE_SHARE * self.limits.seconds),
         )
         self.run.tick("train", at_least=0)
         left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS

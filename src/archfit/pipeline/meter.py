@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,8 +14,17 @@ from torch import nn
 from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.cost import Budget, Cost, count_madds, count_params, counted
 from archfit.data import ImageData
-from archfit.deploy import export_network
-from archfit.device import CostCache, Device, Effort, LocalDevice, cost_key, measure_cost, measure_deployed
+from archfit.device import (
+    CostCache,
+    Device,
+    Effort,
+    LocalDevice,
+    cost_key,
+    export_draft,
+    measure_cost,
+    measure_deployed,
+    read_network,
+)
 from archfit.device.protocol import Quiet
 from archfit.spaces import SharedSpace
 from archfit.study.setup import over_limit
@@ -99,7 +107,6 @@ class CostMeter:
         budget: A candidate far past it is not timed.
         prune_above: How far.
         quiet: Entered while something is timed, so that nothing trains meanwhile.
-        version: Of archfit, for the file's metadata.
         cache: Of earlier measurements.
     """
 
@@ -113,7 +120,6 @@ class CostMeter:
         budget: Budget,
         prune_above: float,
         quiet: Quiet,
-        version: str,
         cache: CostCache | None = None,
     ) -> None:
         self.quiet = quiet
@@ -121,7 +127,6 @@ class CostMeter:
         self._runtime = runtime
         self._threads = threads
         self._data = data
-        self._version = version
         self._counts_suffice = bool(budget.names()) and {*budget.names()} <= {"params", "madds"}
         self._cache = cache or CostCache()
         self._candidates = CandidateMeter(
@@ -154,16 +159,16 @@ class CostMeter:
         return cost
 
     def exported(self, network: nn.Module) -> Cost:
-        """Cost of a network exported with its preprocessing, measured anew."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "network.onnx"
-            export_network(path, network, self._data, version=self._version)
-            return self.file(path, network)
+        """Cost of a network with its preprocessing, measured anew."""
+        return self._deployed(export_draft(network, self._data.task, mean=self._data.mean, std=self._data.std), network)
 
     def file(self, path: Path, network: nn.Module) -> Cost:
         """Cost of an exported file, measured anew; parameters and multiply-adds are those of its module."""
+        return self._deployed(read_network(path), network)
+
+    def _deployed(self, model: bytes, network: nn.Module) -> Cost:
         return measure_deployed(
-            path,
+            model,
             network,
             self._data.task,
             self._device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ _MOST_PROXY_EPOCHS = 5.0
 _RUNGS = (1, 3, 9)
 _LONGEST_RUNG = 15.0
 _WORTH_TIMING = 2_000
+_SAMPLING_SHARE = 0.1
+"""Of a search's time, after which its space is sampled sparingly."""
 _DATA = "data"
 
 
@@ -128,6 +131,7 @@ def sample_space(
         scaled = f" ({label})" if label else ""
         watch.step(f"sampling the space{scaled}: {fits} of {count} networks within budget")
 
+    available = request.limits.with_default().search_seconds
     return fit_space(
         space,
         task,
@@ -135,6 +139,7 @@ def sample_space(
         meter.sample,
         scale=request.width is None,
         seed=request.seed,
+        seconds=math.inf if available is None else _SAMPLING_SHARE * available,
         on_sample=on_sample,
     )
 

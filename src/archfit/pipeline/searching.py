@@ -241,7 +241,6 @@ class SearchRun:
             budget=self.request.budget,
             prune_above=self.request.prune_above,
             quiet=quiet,
-            version=__version__,
         )
 
     def _fit(self, space: SearchSpace, meter: CostMeter) -> SearchSpace:

@@ -196,6 +196,7 @@ def training_rates(
     accelerator: str,
     memory_format: str,
     processes: int = 1,
+    seconds: float = 5.0,
 ) -> dict[str, float]:
     """Images per second that each network trains at while the others train beside it; one that fails is left out.
 
@@ -207,10 +208,11 @@ def training_rates(
         accelerator: Where to train.
         memory_format: Of the tensors.
         processes: That will train one network together. What they will tell each other is not in it.
+        seconds: Of steps of each.
     """
     names = [name for name in networks for _ in range(processes)]
     part = -(-batch_size // processes)
-    jobs = [partial(_rate, networks[name], task, part, accelerator, memory_format) for name in names]
+    jobs = [partial(_rate, networks[name], task, part, accelerator, memory_format, seconds) for name in names]
     rates: dict[str, list[float]] = {}
     for event in pool.run(jobs):
         if event.kind == "done":
@@ -225,11 +227,12 @@ def _rate(
     batch_size: int,
     accelerator: str,
     memory_format: str,
+    seconds: float,
     context: WorkerContext,
     report: Callable[[Any], None],
 ) -> float:
     return training_rate(
-        build, task, memory_format=memory_format, batch_size=batch_size, accelerator=accelerator, seconds=5.0
+        build, task, memory_format=memory_format, batch_size=batch_size, accelerator=accelerator, seconds=seconds
     )
 
 

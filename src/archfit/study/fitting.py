@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from archfit.errors import BudgetError
 SAMPLES = 32
 ABOUT_HALF = 0.4
 """Share within budget that is enough: of 32 samples one half has a standard error of 0.09."""
+_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ def fit_space(
     *,
     scale: bool,
     seed: int,
+    seconds: float = math.inf,
     on_sample: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Fitted:
     """Makes the space smaller, by its own `smaller()`, until about half of its random members hold the budget.
 
-    The steps are bisected; a step is settled by fewer samples where the first ones leave no doubt.
+    The steps are bisected; a step is settled by fewer samples where the first ones leave no doubt, or time is short.
 
     Args:
         space: At its full size.
@@ -54,6 +58,7 @@ def fit_space(
         measure: Cost of an architecture of a space.
         scale: False keeps the space and only samples it.
         seed: Of the samples.
+        seconds: After which a step is settled by three samples.
         on_sample: Called with the step's settings, samples so far, and samples that hold the budget.
 
     Raises:
@@ -63,10 +68,11 @@ def fit_space(
     while scale and budget.names() and (smaller := getattr(ladder[-1], "smaller", lambda: None)()) is not None:
         ladder.append(smaller)
     tried: dict[int, Fitted] = {}
+    end = time.monotonic() + seconds
 
     def sampled(step: int) -> Fitted:
         if step not in tried:
-            tried[step] = _sample(ladder, step, task, budget, measure, seed, on_sample)
+            tried[step] = _sample(ladder, step, task, budget, measure, seed, end, on_sample)
         return tried[step]
 
     low, high = 0, len(ladder) - 1
@@ -93,6 +99,7 @@ def _sample(
     budget: Budget,
     measure: Callable[[SearchSpace, Architecture], Cost],
     seed: int,
+    end: float,
     on_sample: Callable[[str, int, int], None],
 ) -> Fitted:
     space = ladder[step]
@@ -107,7 +114,8 @@ def _sample(
         fits += fits_within(budget, cost)
         worst.append(budget.worst_ratio(cost))
         on_sample(label, count, fits)
-        if settled(fits, count) or (budget.names() and far_off(worst)):
+        hurried = count >= _FEWEST and time.monotonic() > end
+        if hurried or settled(fits, count) or (budget.names() and far_off(worst)):
             break
     return Fitted(space, fits / len(costs), tuple(costs), label if step else None)
 
@@ -134,7 +142,7 @@ def far_off(worst: Sequence[float]) -> bool:
     Args:
         worst: Of each sample, the largest ratio of a cost to its bound.
     """
-    return len(worst) >= 3 and (min(worst) > 1.5 or max(worst) < 0.6)
+    return len(worst) >= _FEWEST and (min(worst) > 1.5 or max(worst) < 0.6)
 
 
 def _difference(full: SearchSpace, scaled: SearchSpace) -> str:

@@ -88,6 +88,8 @@ class WorkerPool:
             return
         for connection in wait(list(connections), timeout):
             worker = connections[connection]  # type: ignore[index]
+            if worker not in self._workers:  # cancelled by who was told of an event before
+                continue
             try:
                 kind, value = cloudpickle.loads(worker.connection.recv_bytes())
             except (EOFError, OSError):
