@@ -37,12 +37,12 @@ def to_mode(image: Image.Image, channels: int) -> Image.Image:
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """Resized (bilinear, antialiased) so that the short side is `size`, then the centre cut out."""
+    """Resized (bicubic, antialiased) so that the short side is `size`, then the centre cut out."""
     width, height = image.size
     scale = size / min(width, height)
     width, height = max(size, round(width * scale)), max(size, round(height * scale))
     if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size) // 2, (height - size) // 2
     return image.crop((left, top, left + size, top + size))
 
