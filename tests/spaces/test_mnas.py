@@ -148,6 +148,9 @@ def test_smaller_shortens_then_narrows_then_shortens_to_the_end() -> None:
     two_less, three_less = (1, 1, 1, 2, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1)
     expected = [full, *[one_less] * len(widths), two_less, three_less]
     assert [step.skeleton.layers for step in steps] == expected
+    # 1280 at each width from 0.25 up, to the nearest multiple of 4; never below 320.
+    heads = [1280, 1088, 896, 768, 640, 536, 448, 384, 320, 320]
+    assert [step.skeleton.head for step in steps] == [1280, *heads, 320, 320]
     madds = [sum(row.madds for row in step.layers(with_blocks(step), TASK)) for step in steps]
     assert all(after < before for before, after in pairwise(madds))
 
@@ -165,7 +168,13 @@ def test_smaller_of_another_activation_goes_the_same_steps() -> None:
 
 def test_smaller_of_an_odd_width_is_the_next_standard_one() -> None:
     assert MnasSpace(width=1.4).smaller() == MnasSpace(width=1.0)
-    assert MnasSpace(width=0.43).smaller() == MnasSpace(width=0.42)
+    assert MnasSpace(width=0.43).smaller() == MnasSpace(0.42, skeleton=replace(MNAS_SKELETON, head=536))
+
+
+def test_smaller_leaves_a_head_that_is_narrow_already() -> None:
+    smaller = MnasSpace(0.5, skeleton=replace(MNAS_SKELETON, head=64)).smaller()
+    assert smaller is not None
+    assert smaller.skeleton.head == 64
 
 
 def test_settings_restore_the_space() -> None:

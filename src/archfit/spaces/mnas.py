@@ -21,6 +21,7 @@ from archfit.spaces.mnas_supernet import MnasSupernet
 from archfit.spaces.skeleton import MNAS_SKELETON, Skeleton, scale_channels, scale_filters, strides_for
 
 WIDTHS = (1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.18)
+_SMALLEST_HEAD = 320
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "op": ("conv", "dconv", "mbconv3", "mbconv6"),
@@ -218,14 +219,16 @@ class MnasSpace:
 
         Layers go first, since a runtime's latency has a part per layer and a short training favours shallow networks:
         of two on 10,000 images of Fashion-MNIST for 5 epochs, 6 wider convolutions (10 M MAdds) tested at 89.0 %,
-        10 narrower ones (8 M) at 87.6 %. No block falls below one layer.
+        10 narrower ones (8 M) at 87.6 %. No block falls below one layer. The head narrows too, down to 320 channels:
+        at a width of 0.18 one of 1,280 took a quarter of the MAdds and of the training (benchmarks/skeletons.py).
         """
         layers = tuple(max(1, count - 1) for count in self.skeleton.layers)
         shallower = replace(self, skeleton=replace(self.skeleton, layers=layers))
         if self.width == 1.0 and self.skeleton.layers == MNAS_SKELETON.layers:
             return shallower
         if narrower := [width for width in WIDTHS if width < self.width]:
-            return replace(self, width=narrower[0])
+            head = min(self.skeleton.head, max(_SMALLEST_HEAD, scale_channels(MNAS_SKELETON.head, narrower[0])))
+            return replace(self, width=narrower[0], skeleton=replace(self.skeleton, head=head))
         return shallower if layers != self.skeleton.layers else None
 
     def source(
