@@ -33,7 +33,7 @@ _MOST_PROXY_EPOCHS = 5.0
 _RUNGS = (1, 3, 9)
 _LONGEST_RUNG = 15.0
 _WORTH_TIMING = 2_000
-_SAMPLING_SHARE = 0.1
+_SAMPLING_SHARE = 0.03
 """Of a search's time, after which its space is sampled sparingly."""
 _DATA = "data"
 
