@@ -70,12 +70,15 @@ class GaussianProcess:
         lowest: float = _WORST,
     ) -> None:
         self._points, values = _array(networks), np.asarray(rewards, dtype=np.float64)
+        self._options = int(self._points.max()) + 1
+        self._encoded = _one_hot(self._points, self._options)
         self._centre = float(np.median(values))
         self._spread = _spread(values)
         values = np.clip((values - self._centre) / self._spread, lowest, None)
-        differences = _differences(self._points, self._points)
+        differences = _differences(self._encoded, self._encoded, self._points.shape[1])
         lengths = [share * self._points.shape[1] for share in _LENGTHS]
-        fits = [_fitted(differences, values, length, noise) for length in lengths for noise in noises]
+        correlations = [(length, np.exp(-differences / length)) for length in lengths]
+        fits = [_fitted(correlation, values, length, noise) for length, correlation in correlations for noise in noises]
         likelihoods = np.array([fit.log_likelihood for fit in fits])
         shares = np.exp(likelihoods - likelihoods.max())
         kept = [(fit, share) for fit, share in zip(fits, shares.tolist(), strict=True) if share > 0.02]
@@ -84,10 +87,13 @@ class GaussianProcess:
 
     def predict(self, networks: Sequence[Indices]) -> tuple[Floats, Floats]:
         """Mean and standard deviation of what can be explained of their rewards."""
-        differences = _differences(_array(networks), self._points)
+        points = _array(networks)
+        # An option that no observation has differs from all of theirs: it needs no column.
+        differences = _differences(_one_hot(points, self._options), self._encoded, points.shape[1])
+        by_length = {length: np.exp(-differences / length) for length in {fit.length for fit, _ in self._fits}}
         mean, square = np.zeros(len(networks)), np.zeros(len(networks))
         for fit, share in self._fits:
-            correlations = np.exp(-differences / fit.length)
+            correlations = by_length[fit.length]
             expected = fit.mean + correlations @ fit.weights
             known: Floats = solve_triangular(fit.factor, correlations.T, lower=True, check_finite=False)
             variance = fit.scale * np.clip(1.0 - (known**2).sum(axis=0), 0.0, None)
@@ -148,10 +154,9 @@ def _spread(rewards: Floats) -> float:
     return float(rewards[rewards >= np.median(rewards)].std()) or float(rewards.std()) or 1.0
 
 
-def _differences(left: NDArray[np.int64], right: NDArray[np.int64]) -> Floats:
-    """Number of choices that differ."""
-    options = int(max(left.max(), right.max())) + 1
-    found: Floats = left.shape[1] - (_one_hot(left, options) @ _one_hot(right, options).T).astype(np.float64)
+def _differences(left: NDArray[np.float32], right: NDArray[np.float32], choices: int) -> Floats:
+    """Number of choices that differ, of one-hot rows."""
+    found: Floats = choices - (left @ right.T).astype(np.float64)
     return found
 
 
@@ -160,10 +165,10 @@ def _one_hot(points: NDArray[np.int64], options: int) -> NDArray[np.float32]:
     return encoded.reshape(len(points), -1)
 
 
-def _fitted(differences: Floats, values: Floats, length: float, noise: float) -> _Fit:
+def _fitted(correlations: Floats, values: Floats, length: float, noise: float) -> _Fit:
     """With the likeliest mean and scale, which have a closed form."""
     count = len(values)
-    factor: Floats = cholesky(np.exp(-differences / length) + noise * np.eye(count), lower=True, check_finite=False)
+    factor: Floats = cholesky(correlations + noise * np.eye(count), lower=True, check_finite=False)
     solved: Any = cho_solve((factor, True), np.stack([values, np.ones(count)], axis=1), check_finite=False)
     mean = float(solved[:, 0].sum() / solved[:, 1].sum())
     weights = solved[:, 0] - mean * solved[:, 1]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -107,12 +108,17 @@ def uniform(n_options: Sequence[int], rng: np.random.Generator, taken: Taken) ->
 
 def mutated(indices: Indices, n_options: Sequence[int], rng: np.random.Generator) -> Indices:
     """Another option in one choice, both drawn uniformly; unchanged where no choice has two options."""
-    open_choices = [choice for choice, count in enumerate(n_options) if count > 1]
+    open_choices = _open_choices(tuple(n_options))
     if not open_choices:
         return indices
     choice = open_choices[rng.integers(len(open_choices))]
     option = (indices[choice] + 1 + int(rng.integers(n_options[choice] - 1))) % n_options[choice]
     return (*indices[:choice], option, *indices[choice + 1 :])
+
+
+@cache
+def _open_choices(n_options: tuple[int, ...]) -> list[int]:
+    return [choice for choice, count in enumerate(n_options) if count > 1]
 
 
 def nearby(indices: Indices, n_options: Sequence[int], rng: np.random.Generator, taken: Taken) -> Indices:
