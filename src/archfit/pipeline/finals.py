@@ -155,8 +155,8 @@ class Finals:
             batch_size=self._batch_size,
             accelerator=self.accelerator,
             memory_format=self.memory_format,
-            processes=processes,
             seconds=min(_RATE_SECONDS, _RATE_SHARE * self.limits.seconds),
+            processes=processes,
         )
         self.run.tick("train", at_least=0)
         left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS

@@ -195,8 +195,8 @@ def training_rates(
     batch_size: int,
     accelerator: str,
     memory_format: str,
+    seconds: float,
     processes: int = 1,
-    seconds: float = 5.0,
 ) -> dict[str, float]:
     """Images per second that each network trains at while the others train beside it; one that fails is left out.
 
@@ -207,8 +207,8 @@ def training_rates(
         batch_size: Images per step.
         accelerator: Where to train.
         memory_format: Of the tensors.
-        processes: That will train one network together. What they will tell each other is not in it.
         seconds: Of steps of each.
+        processes: That will train one network together. What they will tell each other is not in it.
     """
     names = [name for name in networks for _ in range(processes)]
     part = -(-batch_size // processes)
