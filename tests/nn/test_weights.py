@@ -88,6 +88,14 @@ def test_a_file_that_is_not_there_or_holds_no_tensors(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("content", [b"archfit: 99 % of images\n", b"a text", b"0123", b"\x80\x02}q\x00."])
+def test_a_file_of_something_else(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.pth (is not a whole|holds no state_dict)"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize("rename", [False, True])
 def test_weights_find_their_places(rename: bool) -> None:
     theirs, ours = _network(), _network()
