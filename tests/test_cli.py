@@ -23,7 +23,7 @@ from archfit.cli import main
 from archfit.cli.live import LiveWatch, run_guarded
 from archfit.device import LatencyTable, LocalDevice
 from archfit.pipeline import SearchRequest, SearchResult
-from archfit.spaces import MnasSpace
+from archfit.spaces import space_at
 from archfit.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ def test_measure_of_a_space(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     assert "10 measured" in out
     assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
-    space, task = MnasSpace(0.18), Task(1, 8, 2)
+    space, task = space_at("mnas", 0.18), Task(1, 8, 2)
     table = LatencyTable.read(tmp_path / "t.json")
     table.check(space, task, LocalDevice(), runtime="onnxruntime", threads=1)
     architecture = random_architecture(space, random.Random(0))
