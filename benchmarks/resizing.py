@@ -1,4 +1,4 @@
-"""Claim: images that are resized bicubically suit networks pretrained on ImageNet better than bilinear ones.
+"""Claim: images that are resized bicubically suit networks pretrained on ImageNet no worse than bilinear ones.
 
 EfficientNet-Lite0 with its ImageNet weights makes 1,280 features of CIFAR-10's images at 96 pixels, resized in both
 ways; a ridge regression on those of 6,000 training images classifies 3,000 others of the training split.

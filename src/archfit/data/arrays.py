@@ -90,8 +90,9 @@ def check_classes(name: str, train: Tensor, others: dict[str, Tensor], classes: 
 def resize_images(images: Tensor, size: int) -> Tensor:
     """Short side to `size` (bicubic, antialiased), then the centre: `(N, C, H, W)` to `(N, C, size, size)` uint8.
 
-    What EfficientNet-Lite0, pretrained on ImageNet, makes of CIFAR-10 at 96 pixels tells its classes apart a point
-    better than after a bilinear resize (benchmarks/resizing.py).
+    ImageNet's networks are trained on bicubic images. A ridge regression on EfficientNet-Lite0's features of CIFAR-10
+    at 96 pixels was right on 80.9 %, on 80.7 % after a bilinear resize (benchmarks/resizing.py: 3,000 images, within
+    the error).
     """
     height, width = images.shape[2:]
     if (height, width) == (size, size):
