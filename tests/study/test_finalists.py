@@ -27,6 +27,8 @@ def test_affordable_epochs() -> None:
     assert affordable_epochs(100, {"a": 16, "b": 24}, DATA, workers=2) == {"a": 50, "b": 75}
     # Three networks on two workers take two rounds, each as long as the slowest's.
     assert affordable_epochs(100, {"a": 16, "b": 24, "c": 32}, DATA, workers=2) == {"a": 25, "b": 25, "c": 25}
+    # 3.9 s at 16 images/s are 1.95 epochs, 39.9 s 19.95; 41 s are 20.5, of which the half is left out.
+    assert [affordable_epochs(s, {"a": 16}, DATA, workers=1)["a"] for s in (3.9, 39.9, 41)] == [1.9, 19.9, 20]
     assert affordable_epochs(0, {"a": 16}, DATA, workers=1) == {"a": 1}
     assert affordable_epochs(1e6, {"a": 16}, DATA, workers=1) == {"a": 200}
     assert affordable_epochs(1e6, {"a": 16}, DATA, workers=1, most=7) == {"a": 7}

@@ -140,7 +140,7 @@ class Finals:
             processes = self.run.decide("processes", max(1, min(self.pool.size // networks, most)))
         return min(int(processes), self.pool.size)
 
-    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> dict[str, int]:
+    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> dict[str, float]:
         """As asked; else as many as the time allows, by the speed at which the networks train beside each other."""
         if self.request.final_epochs is not None:
             return dict.fromkeys(networks, self.request.final_epochs)
@@ -169,7 +169,7 @@ class Finals:
         self,
         title: str,
         networks: dict[str, Callable[[], nn.Module]],
-        epochs: Mapping[str, int],
+        epochs: Mapping[str, float],
     ) -> dict[str, FullTraining]:
         start = time.monotonic()
 
@@ -177,7 +177,7 @@ class Finals:
             self.run.tick("train")
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
-        counts = " and ".join(map(str, sorted(set(epochs.values()))))
+        counts = " and ".join(f"{count:g}" for count in sorted(set(epochs.values())))
         processes = self._processes(len(networks))
         each = f", each in {processes} processes" if processes > 1 else ""
         self.watch.step(f"training {len(networks)} {title} for {counts} epochs{each}")
@@ -198,7 +198,7 @@ class Finals:
         self.run.tick("train", at_least=0)
         return trained
 
-    def _recipe(self, epochs: int) -> Recipe:
+    def _recipe(self, epochs: float) -> Recipe:
         return final_recipe(
             self.data, epochs, pretrained=self.request.init is not None, cells=isinstance(self.space, CellSpace)
         )
@@ -235,7 +235,7 @@ class Finals:
             curve=training.curve,
         )
 
-    def control(self, epochs: int) -> list[TrainedNetwork]:
+    def control(self, epochs: float) -> list[TrainedNetwork]:
         """Random architectures within the budget, by the winner's recipe and epochs; in extra time, after the limit.
 
         Without them nobody knows whether shared weights found anything (arXiv:1902.08142).
@@ -276,7 +276,7 @@ class Finals:
         self.run.decide("control", [one.to_json() for one in found])
         return found
 
-    def references(self, epochs: int) -> list[TrainedNetwork]:
+    def references(self, epochs: float) -> list[TrainedNetwork]:
         """Catalogue networks by the winner's recipe and epochs; they take extra time, after the limit."""
         if not self.request.references or self.data.test is None:
             return []

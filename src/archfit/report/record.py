@@ -34,7 +34,7 @@ class TrainedNetwork:
     within_budget: bool
     validation_accuracy: float
     test_accuracy: float | None
-    epochs: int
+    epochs: float
     seconds_train: float
     curve: tuple[tuple[int, float, float], ...]
 

@@ -243,7 +243,7 @@ def _network_row(network: TrainedNetwork, result: RunResult) -> tuple[object, ..
         count(cost.params),
         count(cost.madds),
         megabytes(cost.memory_bytes),
-        network.epochs,
+        f"{network.epochs:g}",
         duration(network.seconds_train),
     )
 

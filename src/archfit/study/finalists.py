@@ -35,7 +35,7 @@ class FullTraining:
     name: str
     weights: dict[str, torch.Tensor]
     curve: tuple[tuple[int, float, float], ...]
-    epochs: int
+    epochs: float
     seconds: float
 
     @property
@@ -184,7 +184,7 @@ def _train(
     if not first:
         return None
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    return FullTraining(name, weights, training.curve, len(training.curve), training.seconds)
+    return FullTraining(name, weights, training.curve, recipe.epochs, training.seconds)
 
 
 def training_rates(
@@ -238,8 +238,8 @@ def _rate(
 
 def affordable_epochs(
     seconds: float, rates: Mapping[str, float], data: ImageData, workers: int, *, most: int = 200
-) -> dict[str, int]:
-    """Epochs of full training that fit in `seconds`, by name.
+) -> dict[str, float]:
+    """Epochs of full training that fit in `seconds`, by name; below 20 in tenths, of which a short time has few.
 
     With a worker for each network, each is trained as long as its own speed allows; else all as long as the slowest's.
 
@@ -252,4 +252,8 @@ def affordable_epochs(
     """
     rounds, slowest = -(-len(rates) // workers), min(rates.values(), default=1.0)
     images = {name: seconds / rounds * (rate if rounds == 1 else slowest) for name, rate in rates.items()}
-    return {name: max(1, min(most, int(count / len(data.train)))) for name, count in images.items()}
+    return {name: max(1, min(most, _rounded_down(count / len(data.train)))) for name, count in images.items()}
+
+
+def _rounded_down(epochs: float) -> float:
+    return int(10 * epochs) / 10 if epochs < 20 else int(epochs)
