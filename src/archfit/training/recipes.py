@@ -123,8 +123,8 @@ def augmentation_for(data: ImageData, epochs: float) -> Augmentation:
     """The more often an image is seen, the more it is varied.
 
     Mirroring from the start; crops by a sixteenth of the size from 20 epochs, by an eighth from 24; cutout of a quarter
-    of the size from 32. On Fashion-MNIST crops cost 0.3 to 0.6 points in 8 epochs and 0.4 in 12, where label smoothing
-    does no harm (benchmarks/long_training.py).
+    of the size from 32. On Fashion-MNIST crops cost 0.3 to 0.6 points in 8 epochs (benchmarks/long_training.py); 12
+    with crops were no better than 9 without (its result of 12 epochs).
     """
     padding = data.image_size / 8 if epochs >= 24 else data.image_size / 16 if epochs >= 20 else 0
     return Augmentation(
