@@ -85,6 +85,11 @@ def test_training_curves_have_a_line_per_network(result):
     assert figure.data[0].name == "trial 38 (winner)"
 
 
+def test_a_last_epoch_that_was_cut_short_ends_where_it_was_cut(result):
+    figure = figures.training_curves([dataclasses.replace(result.trained[0], epochs=29.3)])
+    assert list(figure.data[0].x[-2:]) == [29, 29.3]
+
+
 def test_figures_of_nothing_are_empty_not_errors():
     assert figures.accuracy_against_cost([], [], Budget(latency_ms=1.0)).data[0].x == ()
     assert figures.reward_over_trials([]).data[0].x == ()

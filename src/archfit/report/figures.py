@@ -227,7 +227,7 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
         winner = network.role in ("winner", "trained")
         colour = ROLE_STYLE["winner"][1] if winner else CURVE_COLOURS[next(others) % len(CURVE_COLOURS)]
         figure.add_scatter(
-            x=[epoch for epoch, _, _ in network.curve],
+            x=[min(epoch, network.epochs) for epoch, _, _ in network.curve],  # the last one can be cut short
             y=[accuracy for _, _, accuracy in network.curve],
             mode="lines",
             name=html.escape(network.name) + (f" ({network.role})" if network.role != "trained" else ""),
