@@ -7,7 +7,8 @@ from torch import nn
 
 from archfit.cost import Cost, Latency
 from archfit.pipeline import SearchRequest, SearchResult
-from archfit.pipeline.outcome import sampler_name, time_spent
+from archfit.pipeline.outcome import _recommendation, sampler_name, time_spent
+from archfit.report.record import TrainedNetwork
 from archfit.study.record import State, TrialRecord
 
 
@@ -61,6 +62,24 @@ def test_sampler_name() -> None:
     assert sampler_name(SearchRequest("digits", sampler="ppo"), trials) == "ppo"
     assert sampler_name(SearchRequest("digits"), trials) == "auto (tpe)"
     assert sampler_name(SearchRequest("digits"), trials[:1]) == "auto (random so far)"
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], "It was trained in full as the only finalist, which"),
+        (["finalist"], "It was picked on the validation split among 2 finalists trained in full, which"),
+        (
+            ["stopped"],
+            "It was ahead on the validation split of 2 finalists after 3 epochs and alone trained to the end",
+        ),
+    ],
+)
+def test_how_the_winner_was_picked(others: list[str], said: str) -> None:
+    winner, *rest = (
+        TrainedNetwork(role, role, None, _cost(1, 0.1), True, 0.5, None, 3, 1.0, ()) for role in ["winner", *others]
+    )
+    assert said in _recommendation(winner, rest, [_trial(0)], SearchRequest("digits"), "")
 
 
 def _front(*trials: TrialRecord) -> list[int]:

@@ -26,6 +26,16 @@ def test_proxy_and_final_accuracies_are_separate_marks(result, trials):
     assert len(symbols) == 4
 
 
+def test_what_was_stopped_has_no_final_accuracy(result, trials):
+    stopped = tuple(
+        dataclasses.replace(network, role="stopped") if network.role == "finalist" else network
+        for network in result.trained
+    )
+    traces = named(figures.accuracy_against_cost(trials, stopped, result.budget))
+    assert [name for name in traces if "final" in name] == ["references (final accuracy)", "winner (final accuracy)"]
+    assert "trial 33 (stopped)" in named(figures.training_curves(stopped))
+
+
 def test_budget_is_a_line_and_pruned_ones_past_the_view_are_counted(result, trials):
     figure = figures.accuracy_against_cost(trials, result.trained, result.budget)
     assert [shape.x0 for shape in figure.layout.shapes] == [0.3]

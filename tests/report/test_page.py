@@ -78,6 +78,16 @@ def test_page_says_what_to_ship_and_how_it_stands(reader):
         assert words in reader.text
 
 
+def test_page_says_who_was_stopped(result, trials):
+    assert "were stopped there" not in page(result, trials)
+    trained = tuple(
+        dataclasses.replace(n, role="stopped", epochs=9) if n.role == "finalist" else n for n in result.trained
+    )
+    text = page(dataclasses.replace(result, trained=trained), trials)
+    assert "finalists that were behind on the validation split early on were stopped there" in text
+    assert text.count("<td>stopped</td>") == 2
+
+
 def test_user_text_is_escaped(result, trials):
     text = page(result, trials)
     reader = read(text)

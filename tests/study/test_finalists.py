@@ -27,6 +27,12 @@ def test_affordable_epochs() -> None:
     assert affordable_epochs(100, {"a": 16, "b": 24}, DATA, workers=2) == {"a": 50, "b": 75}
     # Three networks on two workers take two rounds, each as long as the slowest's.
     assert affordable_epochs(100, {"a": 16, "b": 24, "c": 32}, DATA, workers=2) == {"a": 25, "b": 25, "c": 25}
+    # All for 0.4 of theirs at 16 images/s, then one at 32: 100 s = N x 32 images x (0.4 / 16 + 0.6 / 32) = 1.4 N.
+    last_rates = {"a": 32.0, "b": 32.0}
+    both = {"a": 16.0, "b": 16.0}
+    assert affordable_epochs(100, both, DATA, workers=2, last_rates=last_rates, share=0.4) == {"a": 71, "b": 71}
+    # One after the other: 2 x 0.4 / 16 + 0.6 / 32, 2.2 s an epoch.
+    assert affordable_epochs(100, both, DATA, workers=1, last_rates=last_rates, share=0.4) == {"a": 45, "b": 45}
     # 3.9 s at 16 images/s are 1.95 epochs, 39.9 s 19.95; 41 s are 20.5, of which the half is left out.
     assert [affordable_epochs(s, {"a": 16}, DATA, workers=1)["a"] for s in (3.9, 39.9, 41)] == [1.9, 19.9, 20]
     assert affordable_epochs(0, {"a": 16}, DATA, workers=1) == {"a": 1}
@@ -46,7 +52,7 @@ def _broken() -> Callable[[], nn.Module]:
 
 
 def _train(
-    networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path, *, processes: int = 1
+    networks: Mapping[str, Callable[[], nn.Module]], pool: WorkerPool, folder: Path, **others: Any
 ) -> tuple[dict[str, FullTraining], dict[str, str], list[dict[str, dict[str, Any]]]]:
     told: list[dict[str, dict[str, Any]]] = []
     trained, failures = train_in_full(
@@ -59,7 +65,7 @@ def _train(
         metric="accuracy",
         folder=folder,
         on_progress=told.append,
-        processes=processes,
+        **others,
     )
     return trained, failures, told
 
@@ -94,6 +100,23 @@ def test_a_training_repeats_exactly(tmp_path: Path, one_worker: WorkerPool) -> N
     other, _, _ = _train({"b": _builder(2), "c": _builder(4)}, one_worker, tmp_path / "other")
     assert other["c"].curve == one["a"].curve
     assert all(torch.equal(other["c"].weights[key], value) for key, value in one["a"].weights.items())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_stopped_for_now_goes_on(processes: int, tmp_path: Path, two_workers: WorkerPool) -> None:
+    whole, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "whole")
+    first, _, told = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", until={"a": 3})
+    assert first["a"].epochs == 3
+    assert first["a"].curve == whole["a"].curve[:3]
+    assert (told[-1]["a"]["step"], told[-1]["a"]["steps"], told[-1]["a"]["epochs"]) == (12, 12, 3)
+    again, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", until={"a": 3})
+    assert again["a"].curve == first["a"].curve
+    rest, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", processes=processes)
+    assert rest["a"].epochs == 4
+    assert [epoch for epoch, _, _ in rest["a"].curve] == [1, 2, 3, 4]
+    exact = {"rtol": 0, "atol": 0} if processes == 1 else {"rtol": 1e-3, "atol": 1e-4}
+    for key, value in whole["a"].weights.items():
+        torch.testing.assert_close(rest["a"].weights[key], value, **exact)
 
 
 def _deadly(marker: Path, times: int) -> Callable[[], nn.Module]:

@@ -15,7 +15,7 @@ from archfit.architecture import Architecture, SearchSpace, Task, random_archite
 from archfit.catalogue import build_named, get_reference
 from archfit.cost import Cost
 from archfit.data import ImageData
-from archfit.errors import BudgetError
+from archfit.errors import ArchfitError, BudgetError
 from archfit.nn.mbconv import Network
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import untimed_final_epochs
@@ -41,6 +41,14 @@ _RATE_SECONDS = 5.0
 _RATE_SHARE = 0.02
 """Of all the time, for timing the finalists' steps."""
 _FEWEST_IMAGES = 16
+_SHARE_OF_ALL = 0.3
+"""Of its epochs that every finalist is trained for; after them the best goes on alone."""
+_WORTH_STOPPING = 1.15
+"""Times as many epochs: for less, all finalists are trained to the end."""
+_FEWEST_EPOCHS = 4.0
+_FEWEST_SECONDS = 120.0
+_ANOTHER_START_SECONDS = 5.0
+"""Of processes that have met to train one network together, and of Lightning in them."""
 _CONTROL_DRAWS = 50
 
 
@@ -114,15 +122,51 @@ class Finals:
         )
 
     def train(self, finalists: Sequence[TrialRecord]) -> dict[str, FullTraining]:
-        """Trains each as long as the time allows; a training that fails is noted and left out."""
+        """Trains them as long as the time allows; a training that fails is noted and left out.
+
+        Where the time is limited and the best alone would then get more of it, the others are stopped early.
+        """
         networks: dict[str, Callable[[], nn.Module]] = {
             f"trial {trial.number}": partial(_build, self.space, trial.architecture, self.data.task)
             for trial in finalists
         }
         epochs = self.run.decision("final_epochs")
         if epochs is None:
-            epochs = self.run.decide("final_epochs", self._epochs(networks))
-        return self._full("finalists", networks, epochs)
+            epochs, stops = self._epochs(networks)
+            self.run.decide("stops", stops)
+            self.run.decide("final_epochs", epochs)
+        stops = self.run.decision("stops")
+        return self._one_to_the_end(networks, epochs, stops) if stops else self._full("finalists", networks, epochs)
+
+    def _one_to_the_end(
+        self, networks: dict[str, Callable[[], nn.Module]], epochs: Mapping[str, float], stops: Mapping[str, int]
+    ) -> dict[str, FullTraining]:
+        """All until their stops, then the best on validation by then alone; the next one if that one fails."""
+        kept = self.run.decision("kept")
+        rest = {name: build for name, build in networks.items() if name != kept}
+        stopped = self._full("finalists", rest, epochs, until=stops)
+        order = sorted(stopped, key=lambda name: -stopped[name].validation_accuracy)
+        failure = None
+        for name in order if kept is None else [kept, *order]:
+            if name != kept:
+                self.run.decide("kept", name)
+                self.watch.note(self._kept(stopped.pop(name), list(stopped.values())))
+            try:
+                ended = self._full("finalist", {name: networks[name]}, epochs, processes=self._most_processes(1))
+            except ArchfitError as error:
+                failure = error
+            else:
+                return ended | {name: replace(training, stopped=True) for name, training in stopped.items()}
+        assert failure is not None
+        raise failure
+
+    @staticmethod
+    def _kept(best: FullTraining, others: Sequence[FullTraining]) -> str:
+        against = ", ".join(f"{other.name} {other.validation_accuracy:.2%}" for other in others)
+        behind = f"; stopped: {against}" if others else ""
+        return (
+            f"{best.name} alone is trained to the end: {best.validation_accuracy:.2%} on the validation split{behind}"
+        )
 
     @property
     def _batch_size(self) -> int:
@@ -130,24 +174,53 @@ class Finals:
         return final_recipe(self.data, 10).batch_size
 
     def _processes(self, networks: int) -> int:
-        """That train one finalist together, and then each network it is compared with: the workers, shared out.
+        """That train one finalist together, and then each network it is compared with: the workers, shared out."""
+        processes = self.run.decision("processes")
+        if processes is None:
+            processes = self.run.decide("processes", self._most_processes(networks))
+        return min(int(processes), self.pool.size)
+
+    def _most_processes(self, networks: int) -> int:
+        """That can train each of so many networks beside the others.
 
         A batch that is cut into fewer than 16 images trains no faster, and its batch norms see too few.
         """
-        processes = self.run.decision("processes")
-        if processes is None:
-            most = self._batch_size // _FEWEST_IMAGES if self.accelerator == "cpu" else 1
-            processes = self.run.decide("processes", max(1, min(self.pool.size // networks, most)))
-        return min(int(processes), self.pool.size)
+        most = self._batch_size // _FEWEST_IMAGES if self.accelerator == "cpu" else 1
+        return max(1, min(self.pool.size // networks, most))
 
-    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> dict[str, float]:
-        """As asked; else as many as the time allows, by the speed at which the networks train beside each other."""
+    def _epochs(self, networks: dict[str, Callable[[], nn.Module]]) -> tuple[dict[str, float], dict[str, int]]:
+        """As asked; else as many as the time allows. And after how many each is stopped unless it is the best by then.
+
+        Nothing is stopped where epochs are asked for: what is trained then never hangs on a clock.
+        """
         if self.request.final_epochs is not None:
-            return dict.fromkeys(networks, self.request.final_epochs)
+            return dict.fromkeys(networks, self.request.final_epochs), {}
         if self.limits.seconds is None:
-            return dict.fromkeys(networks, untimed_final_epochs(len(self.data.train)))
-        processes = self._processes(len(networks))
+            return dict.fromkeys(networks, untimed_final_epochs(len(self.data.train))), {}
+        processes, most = self._processes(len(networks)), self._most_processes(1)
+        beside = self.pool.size // processes
         self.watch.step("timing training steps of the finalists")
+        rates = self._rates(networks, processes)
+        left = self._seconds_left()
+        plain = affordable_epochs(left, rates, self.data, beside)
+        if len(networks) == 1 or (most == processes and beside >= len(networks)) or left < _FEWEST_SECONDS:
+            return plain, {}
+        last_rates = self._rates(networks, most) if most > processes else rates
+        left = self._seconds_left() - _ANOTHER_START_SECONDS
+        epochs = affordable_epochs(left, rates, self.data, beside, last_rates=last_rates, share=_SHARE_OF_ALL)
+        if min(epochs[name] / plain[name] for name in plain) < _WORTH_STOPPING or min(epochs.values()) < _FEWEST_EPOCHS:
+            return plain, {}
+        return epochs, {name: int(_SHARE_OF_ALL * count) for name, count in epochs.items()}
+
+    def _seconds_left(self) -> float:
+        """Of the limit, for training in full."""
+        assert self.limits.seconds is not None
+        self.run.tick("train", at_least=0)
+        return self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
+
+    def _rates(self, networks: dict[str, Callable[[], nn.Module]], processes: int) -> dict[str, float]:
+        """Images per second at which each network will be trained by so many processes, all workers being busy."""
+        assert self.limits.seconds is not None
         rates = training_rates(
             networks,
             self.data.task,
@@ -158,29 +231,31 @@ class Finals:
             seconds=min(_RATE_SECONDS, _RATE_SHARE * self.limits.seconds),
             processes=processes,
         )
-        self.run.tick("train", at_least=0)
-        left = self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
         slowest = min(rates.values(), default=1.0)
         kept = _KEPT_SPEED * (_TOGETHER if processes > 1 else 1.0)
-        known = {name: kept * rates.get(name, slowest) for name in networks}
-        return affordable_epochs(left, known, self.data, self.pool.size // processes)
+        return {name: kept * rates.get(name, slowest) for name in networks}
 
     def _full(
         self,
         title: str,
         networks: dict[str, Callable[[], nn.Module]],
         epochs: Mapping[str, float],
+        *,
+        processes: int | None = None,
+        until: Mapping[str, int] | None = None,
     ) -> dict[str, FullTraining]:
+        """Trains them by so many processes each, those of the finalists unless told, and notes what fails."""
         start = time.monotonic()
+        processes = processes or self._processes(len(networks))
 
         def on_progress(state: dict[str, dict[str, Any]]) -> None:
             self.run.tick("train")
             self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
 
-        counts = " and ".join(f"{count:g}" for count in sorted(set(epochs.values())))
-        processes = self._processes(len(networks))
+        counts = " and ".join(f"{count:g}" for count in sorted({epochs[name] for name in networks}))
+        first = f"the first {' and '.join(map(str, sorted({until[name] for name in networks})))} of " if until else ""
         each = f", each in {processes} processes" if processes > 1 else ""
-        self.watch.step(f"training {len(networks)} {title} for {counts} epochs{each}")
+        self.watch.step(f"training {len(networks)} {title} for {first}{counts} epochs{each}")
         trained, failures = train_in_full(
             networks,
             {name: self._recipe(epochs[name]) for name in networks},
@@ -192,6 +267,7 @@ class Finals:
             folder=self.run.path / "training",
             on_progress=on_progress,
             processes=processes,
+            until=until,
         )
         for name, reason in failures.items():
             self.watch.note(f"{name} could not be trained in full: {reason}")
@@ -206,7 +282,7 @@ class Finals:
     def rank(
         self, finalists: Sequence[TrialRecord], trained: dict[str, FullTraining]
     ) -> list[tuple[TrainedNetwork, nn.Module]]:
-        """The winner first: the best on validation among those whose deployed form held the budget."""
+        """The winner first: the best on validation of those trained to the end whose deployed form held the budget."""
         networks = []
         for trial in finalists:
             name = f"trial {trial.number}"
@@ -216,8 +292,12 @@ class Finals:
             network = self.space.build(trial.architecture, self.data.task)
             network.load_state_dict(trained[name].weights)
             cost = self.meter.deployed(self.space, trial.architecture)
-            networks.append((self._trained(trained[name], "finalist", trial.architecture, cost), network))
-        return sorted(networks, key=lambda pair: (not pair[0].within_budget, -pair[0].validation_accuracy))
+            role = "stopped" if trained[name].stopped else "finalist"
+            networks.append((self._trained(trained[name], role, trial.architecture, cost), network))
+        return sorted(
+            networks,
+            key=lambda pair: (pair[0].role == "stopped", not pair[0].within_budget, -pair[0].validation_accuracy),
+        )
 
     def _trained(
         self, training: FullTraining, role: str, architecture: Architecture | None, cost: Cost

@@ -228,12 +228,17 @@ def _recommendation(
     speed = f"{latency.p50_ms:.3g} ms an image" if latency else f"{winner.cost.params:,} parameters"
     verdict = "holds" if winner.within_budget else "does NOT hold"
     rivals = [o for o in others if o.role == "finalist"]
+    stopped = [o for o in others if o.role == "stopped"]
     trained = sum(t.state == "complete" and t.promotes is None for t in trials)
-    picked = (
-        f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, "
-        if rivals
-        else "It was trained in full as the only finalist, "
-    )
+    if stopped:
+        picked = (
+            f"It was ahead on the validation split of {len(rivals) + len(stopped) + 1} finalists after "
+            f"{stopped[0].epochs:g} epochs and alone trained to the end, "
+        )
+    elif rivals:
+        picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, "
+    else:
+        picked = "It was trained in full as the only finalist, "
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
         f"which were the best of {trained} candidates by the {request.reward} reward. "

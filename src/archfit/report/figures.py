@@ -46,7 +46,8 @@ def accuracy_against_cost(
     cost_of, axis, bound, unit = _cost_axis(trials, trained, budget)
     done = [(cost_of(t.cost), t) for t in trials if t.state == "complete" and t.accuracy is not None and t.cost]
     shown = [(cost, t.accuracy, t) for cost, t in done if cost is not None and t.accuracy is not None]
-    finals = [(cost, network) for network in trained if (cost := cost_of(network.cost)) is not None]
+    ended = [network for network in trained if network.role in ROLE_STYLE]
+    finals = [(cost, network) for network in ended if (cost := cost_of(network.cost)) is not None]
     longest = max((t.rung for _, _, t in shown), default=0)
     figure = go.Figure()
     figure.add_scatter(

@@ -14,9 +14,12 @@ from archfit.spaces import CellGraph
 class TrainedNetwork:
     """A network trained in full: a finalist, a reference trained by the same recipe, or one trained on its own.
 
+    Or a finalist whose training was stopped because another was ahead.
+
     Attributes:
         name: "trial 17" for a finalist, the catalogue's name for a reference.
-        role: "winner", "finalist", "reference", or "trained" for one on its own.
+        role: "winner", "finalist", "stopped" for a finalist that was, "control", "reference", or "trained" for one on
+            its own.
         architecture: None for a reference that is no point of the space searched.
         cost: Re-measured on the exported file.
         within_budget: By the re-measured cost.

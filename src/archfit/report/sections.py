@@ -36,7 +36,7 @@ REWARD_FORMULAS = {
 }
 MEMORY_MEANS = "peak of live activations plus weights, float32, batch 1; 1 MB = 10⁶ bytes"
 MADDS_MEANS = "multiply-adds of one image through convolutions and matrix products (FLOPs / 2)"
-ROLES = {"winner": 0, "finalist": 1, "control": 2, "reference": 3}
+ROLES = {"winner": 0, "finalist": 1, "stopped": 2, "control": 3, "reference": 4}
 
 
 def searched_accuracy(result: RunResult) -> str:
@@ -199,14 +199,12 @@ def costs(result: RunResult) -> Markup:
 def networks(result: RunResult, figure: Markup) -> Markup:
     rows = [_network_row(network, result) for network in sorted(result.trained, key=_rank)]
     controlled = any(network.role == "control" for network in result.trained)
-    processes = result.search.get("final_processes") or 1
-    together = f", each by {processes} processes together" if processes > 1 else ""
     return section(
         "networks",
         "Finalists and references",
         paragraph(
-            f"All were trained in full by one recipe, for the epochs that the table gives{together}, exported and "
-            "measured again. Of the finalists only the winner was tested; it was chosen before."
+            f"All were trained {_how_trained(result)}, exported and measured again. Of the finalists only the winner "
+            "was tested; it was chosen before."
             + (" Control networks were drawn at random within the budget." if controlled else ""),
             class_="text note",
         ),
@@ -219,6 +217,16 @@ def networks(result: RunResult, figure: Markup) -> Markup:
         element("h3", "Validation accuracy while training in full"),
         figure,
     )  # fmt: skip
+
+
+def _how_trained(result: RunResult) -> str:
+    """As in "in full by one recipe, for the epochs that the table gives"."""
+    processes = result.search.get("final_processes") or 1
+    together = f", each by {processes} processes together" if processes > 1 else ""
+    how = f"in full by one recipe, for the epochs that the table gives{together}"
+    if any(network.role == "stopped" for network in result.trained):
+        how += "; finalists that were behind on the validation split early on were stopped there"
+    return how
 
 
 def _rank(network: TrainedNetwork) -> tuple[int, float]:

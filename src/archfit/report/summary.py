@@ -27,7 +27,7 @@ from archfit.report.wording import (
 )
 from archfit.study.record import TrialRecord
 
-_ROLES = ("finalist", "control", "reference")
+_ROLES = ("finalist", "stopped", "control", "reference")
 
 
 def print_summary(result: RunResult, trials: Sequence[TrialRecord], folder: Path, console: Console) -> None:
@@ -39,7 +39,7 @@ def print_summary(result: RunResult, trials: Sequence[TrialRecord], folder: Path
     )
     if others:
         console.print(_others_table(others, bounded=bool(result.budget.names())))
-        console.print(_indented("valid.: final validation accuracy; latency: median", style="dim"))
+        console.print(_indented("valid.: validation accuracy when its training ended; latency: median", style="dim"))
     console.print()
     console.print(_indented(evidence_sentence(result.search, result.trained, trials)))
     console.print(_indented(_times(result, trials)))

@@ -28,8 +28,9 @@ class FullTraining:
         name: As in "trial 17".
         weights: The trained network's tensors.
         curve: (epoch from 1, training loss, validation accuracy) per epoch.
-        epochs: Of the recipe.
+        epochs: Of the recipe, or after which it was stopped.
         seconds: Wall time, an earlier session's epochs left out.
+        stopped: Before its recipe's end, for another one that was ahead.
     """
 
     name: str
@@ -37,6 +38,7 @@ class FullTraining:
     curve: tuple[tuple[int, float, float], ...]
     epochs: float
     seconds: float
+    stopped: bool = False
 
     @property
     def validation_accuracy(self) -> float:
@@ -65,6 +67,7 @@ def train_in_full(
     folder: Path,
     on_progress: Callable[[dict[str, dict[str, Any]]], None],
     processes: int = 1,
+    until: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, FullTraining], dict[str, str]]:
     """Trains each network in workers of its own; what ended before is read back, what was cut off goes on.
 
@@ -81,6 +84,8 @@ def train_in_full(
         folder: Takes a folder per network with its checkpoint.
         on_progress: Called with name -> the fields of `Progress`, about twice a second.
         processes: That train one network together, each its part of every batch; not more than the pool has.
+        until: By name, epochs after which each is stopped; a later call goes on from there, by as many processes as it
+            likes.
 
     Returns:
         The trainings by name, and the reasons of those that failed.
@@ -115,6 +120,7 @@ def train_in_full(
                     metric,
                     checkpoints,
                     group,
+                    until[name] if until is not None else None,
                 )
                 pool.submit(key, job)
         for event in pool.events(0.5):
@@ -160,6 +166,7 @@ def _train(
     metric: str,
     checkpoints: Path,
     group: Group | None,
+    until: int | None,
     context: WorkerContext,
     report: Callable[[Any], None],
 ) -> FullTraining | None:
@@ -180,11 +187,13 @@ def _train(
         checkpoints=checkpoints,
         on_progress=(lambda progress: report(asdict(progress))) if first else None,
         group=group,
+        until=until,
     )
     if not first:
         return None
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    return FullTraining(name, weights, training.curve, recipe.epochs, training.seconds)
+    epochs = recipe.epochs if until is None else min(until, recipe.epochs)
+    return FullTraining(name, weights, training.curve, epochs, training.seconds)
 
 
 def training_rates(
@@ -237,7 +246,14 @@ def _rate(
 
 
 def affordable_epochs(
-    seconds: float, rates: Mapping[str, float], data: ImageData, workers: int, *, most: int = 200
+    seconds: float,
+    rates: Mapping[str, float],
+    data: ImageData,
+    workers: int,
+    *,
+    last_rates: Mapping[str, float] | None = None,
+    share: float = 1.0,
+    most: int = 200,
 ) -> dict[str, float]:
     """Epochs of full training that fit in `seconds`, by name; below 20 in tenths, of which a short time has few.
 
@@ -248,11 +264,18 @@ def affordable_epochs(
         rates: Images per second of each network, in one worker.
         data: Trained on.
         workers: That train beside each other.
+        last_rates: The same when it alone is left, after the share of its epochs that all have.
+        share: That one; 1 if all are trained to the end.
         most: Epochs at most.
     """
     rounds, slowest = -(-len(rates) // workers), min(rates.values(), default=1.0)
-    images = {name: seconds / rounds * (rate if rounds == 1 else slowest) for name, rate in rates.items()}
-    return {name: max(1, min(most, _rounded_down(count / len(data.train)))) for name, count in images.items()}
+    epochs = {}
+    for name, rate in rates.items():
+        per_image = share * rounds / (rate if rounds == 1 else slowest)
+        if last_rates is not None:
+            per_image += (1 - share) / last_rates[name]
+        epochs[name] = max(1, min(most, _rounded_down(seconds / per_image / len(data.train))))
+    return epochs
 
 
 def _rounded_down(epochs: float) -> float:

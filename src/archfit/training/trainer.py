@@ -49,6 +49,7 @@ def fit(
     logs: Path | None = None,
     flags: Mapping[str, Any] | None = None,
     group: Group | None = None,
+    until: int | None = None,
 ) -> Training:
     """Trains `network` in place.
 
@@ -68,6 +69,7 @@ def fit(
         logs: Folder for `metrics.csv` and, where tensorboard is installed, its events.
         flags: For Lightning's `Trainer`, as {"precision": "bf16-mixed"}; they go before archfit's own.
         group: Other processes that call this with the same arguments, to train together.
+        until: Stop after so many epochs for now; a later call with the same `checkpoints` goes on from there.
 
     Raises:
         DivergedError: The loss became infinite or not a number.
@@ -88,7 +90,8 @@ def fit(
         part=(group.rank, group.size) if group is not None else (0, 1),
     )
     steps = len(batches) if partial else max(1, round(recipe.epochs * len(batches)))
-    seen = steps // len(batches) * batches.images + steps % len(batches) * batches.batch_size
+    goal = steps if until is None else min(steps, until * len(batches))
+    seen = goal // len(batches) * batches.images + goal % len(batches) * batches.batch_size
     if recipe.whiten:
         whiten_first_convolution(network, batches)
     if keep_best and checkpoints is None:
@@ -110,7 +113,7 @@ def fit(
     if patience is not None:
         callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     if on_progress is not None:
-        callbacks.append(_ProgressCallback(on_progress, steps, len(batches)))
+        callbacks.append(_ProgressCallback(on_progress, goal, len(batches)))
     last: Path | None = None
     if checkpoints is not None:
         last = checkpoints / "last.ckpt"
@@ -128,7 +131,7 @@ def fit(
         settings: dict[str, Any] = {
             "accelerator": check_accelerator(accelerator),
             "devices": 1,
-            "max_steps": steps,
+            "max_steps": goal,
             "max_epochs": -1,
             "logger": _loggers(logs) if logs is not None else False,
             "callbacks": callbacks,

@@ -1,0 +1,178 @@
+"""Finalists of which one alone is trained to the end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+
+from archfit.architecture import random_architecture
+from archfit.data import load_data
+from archfit.errors import ArchfitError
+from archfit.pipeline import SearchRequest, Silent
+from archfit.pipeline.finals import Finals
+from archfit.spaces import MnasSpace, Skeleton
+from archfit.study.candidates import WorkerContext
+from archfit.study.limits import Limits
+from archfit.study.record import TrialRecord
+from archfit.study.run_folder import RunFolder
+from archfit.study.workers import WorkerPool
+
+SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
+DATA = load_data("digits")
+
+
+class Notes(Silent):
+    """Keeps what it is told; presses Ctrl-C when the best one is about to go on, if told so."""
+
+    def __init__(self, *, interrupts: bool = False) -> None:
+        self.notes: list[str] = []
+        self.steps: list[str] = []
+        self._interrupts = interrupts
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+        if self._interrupts and text.startswith("training 1 finalist "):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(partial(WorkerContext, DATA.without_test()), 2) as workers:
+        yield workers
+
+
+def _finals(run: RunFolder, pool: Any, watch: Notes, **limits: Any) -> Finals:
+    request = SearchRequest("digits", limits=Limits(**limits))
+    costs: dict[str, Any] = dict.fromkeys(("reward", "meter"))  # nothing is measured here
+    return Finals(
+        run, request, request.limits, DATA, SPACE, **costs, pool=pool, accelerator="cpu",
+        memory_format="channels_last", watch=watch,
+    )  # fmt: skip
+
+
+def _trials(count: int = 2) -> list[TrialRecord]:
+    return [
+        TrialRecord(
+            number, "complete", random_architecture(SPACE, random.Random(number)), "random", None, 0.5, 0.5, True, 1.0,
+            1.0, None, None, 0, None,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def _decided(path: Path) -> RunFolder:
+    """As if the time had been limited, so that nothing hangs on this machine's speed."""
+    run = RunFolder.create(path, {}, "0")
+    names = ("trial 0", "trial 1")
+    run.decide("stops", dict.fromkeys(names, 2))
+    run.decide("final_epochs", dict.fromkeys(names, 6))
+    return run
+
+
+def test_the_best_by_then_goes_on_alone(tmp_path: Path, pool: WorkerPool) -> None:
+    watch = Notes()
+    trained = _finals(_decided(tmp_path / "whole"), pool, watch).train(_trials())
+    [kept] = [name for name, training in trained.items() if not training.stopped]
+    [other] = [name for name, training in trained.items() if training.stopped]
+    assert (trained[kept].epochs, trained[other].epochs) == (6, 2)
+    assert [epoch for epoch, _, _ in trained[kept].curve] == [1, 2, 3, 4, 5, 6]
+    assert [epoch for epoch, _, _ in trained[other].curve] == [1, 2]
+    assert trained[kept].curve[1][2] >= trained[other].curve[1][2]
+    [note] = watch.notes
+    assert note.startswith(f"{kept} alone is trained to the end: ")
+    assert f"; stopped: {other} " in note
+    # Two workers: one for each finalist, then both for the one that is left.
+    assert watch.steps == [
+        "training 2 finalists for the first 2 of 6 epochs",
+        "training 1 finalist for 6 epochs, each in 2 processes",
+    ]
+
+    # Ctrl-C between the two: what is trained already is read back, and nothing is chosen anew.
+    run = _decided(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        _finals(run, pool, Notes(interrupts=True)).train(_trials())
+    watch = Notes()
+    again = _finals(run, pool, watch).train(_trials())
+    assert watch.notes == []
+    assert {name: training.stopped for name, training in again.items()} == {kept: False, other: True}
+    for name, training in trained.items():
+        assert again[name].curve == training.curve
+        assert all(torch.equal(again[name].weights[key], value) for key, value in training.weights.items())
+
+
+def test_the_next_one_goes_on_if_the_best_fails(
+    tmp_path: Path, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, tried = Finals._full, []
+
+    def fails_once(self: Finals, title: str, networks: Any, *rest: Any, **others: Any) -> Any:
+        if title == "finalist":
+            tried.extend(networks)
+            if len(tried) == 1:
+                raise ArchfitError("it ran out of memory")
+        return full(self, title, networks, *rest, **others)
+
+    monkeypatch.setattr(Finals, "_full", fails_once)
+    run = _decided(tmp_path / "run")
+    trained = _finals(run, pool, Notes()).train(_trials())
+    assert set(tried) == {"trial 0", "trial 1"}
+    assert {name: training.stopped for name, training in trained.items()} == {tried[1]: False}
+    assert run.decision("kept") == tried[1]
+
+
+@pytest.mark.parametrize(
+    ("workers", "together", "seconds", "stops"),
+    [
+        # 1,000 s at 10 images/s of 1,259 or so: alone 0.3 of N at 10, then 0.7 of N at 20 images/s.
+        (2, 20.0, 1000, True),
+        # Together they are hardly faster: both are trained to the end.
+        (2, 10.5, 1000, False),
+        # One after the other in one worker: 2 x 0.3 + 0.7 in place of 2.
+        (1, 10.0, 2000, True),
+        # Too short for four epochs.
+        (2, 20.0, 300, False),
+    ],
+)
+def test_who_is_stopped(
+    workers: int, together: float, seconds: float, stops: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = RunFolder.create(tmp_path / "run", {}, "0")
+    # 12 s are kept for the deployment.
+    finals = _finals(run, SimpleNamespace(size=workers), Notes(), seconds=seconds + 12.0)
+    asked: list[int] = []
+
+    def rates(self: Finals, networks: Mapping[str, Any], processes: int) -> dict[str, float]:
+        asked.append(processes)
+        return dict.fromkeys(networks, 10.0 if processes == 1 else together)
+
+    monkeypatch.setattr(Finals, "_rates", rates)
+    chosen, stopped = finals._epochs(dict.fromkeys(("a", "b"), cast(Any, None)))
+    images = len(DATA.train)
+    plain = seconds * 10 / images / (1 if workers == 2 else 2)
+    if stops:
+        halved = (seconds - 5) / images / (0.3 * (1 if workers == 2 else 2) / 10 + 0.7 / together)
+        assert chosen["a"] == pytest.approx(halved, abs=0.1)
+        assert chosen["a"] > 1.15 * plain
+        assert stopped == dict.fromkeys(("a", "b"), int(0.3 * chosen["a"]))
+    else:
+        assert stopped == {}
+        assert chosen["a"] == pytest.approx(plain, abs=0.1)
+
+
+def test_nobody_is_stopped_where_the_epochs_are_asked_for(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", {}, "0")
+    finals = _finals(run, SimpleNamespace(size=2), Notes(), seconds=1000)
+    finals = replace(finals, request=replace(finals.request, final_epochs=9))
+    assert finals._epochs(dict.fromkeys(("a", "b"), cast(Any, None))) == ({"a": 9, "b": 9}, {})
