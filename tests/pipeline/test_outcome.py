@@ -53,6 +53,8 @@ def test_time_spent() -> None:
     trials = [_trial(0, measure=2.0, train=30.0), _trial(1, measure=1.0, train=10.0)]
     # Measuring stops all workers: 2 + 1 s. Training is shared by two: (30 + 10) / 2 s. Of 25 s, 2 s are left.
     assert time_spent(trials, 25.0, 2) == {"measuring": 3.0, "training": 20.0, "overhead": 2.0}
+    # 1.5 s of these are for networks of which the space was sampled.
+    assert time_spent(trials, 25.0, 2, sampling=1.5) == {"measuring": 4.5, "training": 20.0, "overhead": 0.5}
     # Sums of times that were taken apart can be past the whole by a rounding; overhead is never negative.
     assert time_spent(trials, 22.9, 2)["overhead"] == 0.0
 

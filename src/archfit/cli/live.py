@@ -135,7 +135,7 @@ class LiveWatch:
 
     def training(self, status: TrainingStatus) -> None:
         share = status.share
-        left = duration(status.elapsed * (1 - share) / share) if share > 0.02 else "..."
+        left = duration(status.seconds_left) if status.seconds_left is not None else "..."
         head = f"training {status.total} {status.title}  {share:.0%}, {duration(status.elapsed)}, about {left} left"
         lines = []
         for name, progress in status.networks.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from archfit.nn.mbconv import Network
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import untimed_final_epochs
 from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.watch import TrainingStatus, Watch
+from archfit.pipeline.watch import TrainingClock, Watch
 from archfit.report.record import TrainedNetwork
 from archfit.reward import Reward, worth
 from archfit.spaces import CellSpace, MnasSpace, WarmMnasSpace
@@ -245,12 +244,12 @@ class Finals:
         until: Mapping[str, int] | None = None,
     ) -> dict[str, FullTraining]:
         """Trains them by so many processes each, those of the finalists unless told, and notes what fails."""
-        start = time.monotonic()
+        clock = TrainingClock(title, len(networks))
         processes = processes or self._processes(len(networks))
 
         def on_progress(state: dict[str, dict[str, Any]]) -> None:
             self.run.tick("train")
-            self.watch.training(TrainingStatus(title, state, len(networks), time.monotonic() - start))
+            self.watch.training(clock.status(state))
 
         counts = " and ".join(f"{count:g}" for count in sorted({epochs[name] for name in networks}))
         first = f"the first {' and '.join(map(str, sorted({until[name] for name in networks})))} of " if until else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -108,6 +109,9 @@ class CostMeter:
         prune_above: How far.
         quiet: Entered while something is timed, so that nothing trains meanwhile.
         cache: Of earlier measurements.
+
+    Attributes:
+        sampling_seconds: Spent in `sample`.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class CostMeter:
         cache: CostCache | None = None,
     ) -> None:
         self.quiet = quiet
+        self.sampling_seconds = 0.0
         self._device = device
         self._runtime = runtime
         self._threads = threads
@@ -147,7 +152,10 @@ class CostMeter:
         """The same with a latency that took less time; counts alone where the budget bounds nothing else."""
         if self._counts_suffice:
             return _counted(space, architecture, self._data.task)
-        return self._candidates.sample(space, architecture)
+        start = time.monotonic()
+        cost = self._candidates.sample(space, architecture)
+        self.sampling_seconds += time.monotonic() - start
+        return cost
 
     def deployed(self, space: SearchSpace, architecture: Architecture) -> Cost:
         """Cost of an architecture in the form in which it would be deployed, from the cache if it is there."""

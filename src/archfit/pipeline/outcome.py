@@ -166,7 +166,13 @@ def summarise(
             "search": seconds["search"],
             "train": seconds["train"],
             "total": seconds["search"] + seconds["train"],
-            **time_spent(trials, seconds["search"], request.worker_count, supernet=supernet_seconds),
+            **time_spent(
+                trials,
+                seconds["search"],
+                request.worker_count,
+                supernet=supernet_seconds,
+                sampling=run.decision("seconds_sampling") or 0.0,
+            ),
         },
         machine={**machine_of(device, accelerator, request), "optuna": optuna.__version__},
         memory_format=memory_format,
@@ -200,14 +206,20 @@ def sampler_name(request: SearchRequest, trials: Sequence[TrialRecord]) -> str:
 
 
 def time_spent(
-    trials: Sequence[TrialRecord], search_seconds: float, workers: int, *, supernet: float = 0.0
+    trials: Sequence[TrialRecord],
+    search_seconds: float,
+    workers: int,
+    *,
+    supernet: float = 0.0,
+    sampling: float = 0.0,
 ) -> dict[str, float]:
     """Where the search's wall time went, in seconds of wall time.
 
-    Training is that of the supernet, and that of trials, summed over workers and shared out among them; measuring stops
-    them all. What is left is overhead: proposing, storing, starting up, sampling the space, waiting for the last trial.
+    Training is that of the supernet, and that of trials, summed over workers and shared out among them; measuring is
+    that of trials and of what was sampled of the space, and stops them all. What is left is overhead: proposing,
+    storing, starting up, waiting for the last trial.
     """
-    measuring = sum(t.seconds_measure for t in trials)
+    measuring = sampling + sum(t.seconds_measure for t in trials)
     training = supernet + sum(t.seconds_train for t in trials) / workers
     return {
         "measuring": measuring,

@@ -252,8 +252,13 @@ class SearchRun:
             self.watch.note(f"space scaled to the budget: {fitted.note}")
         if self.request.budget.names():
             self.watch.note(f"{fitted.share:.0%} of {len(fitted.costs)} random networks of the space hold the budget")
+        self._add_sampling(meter.sampling_seconds)
         self.run.decide("space", {"settings": fitted.space.settings(), "scaled": fitted.note, "share": fitted.share})
         return fitted.space
+
+    def _add_sampling(self, seconds: float) -> None:
+        """Keeps what was spent on measuring networks that are no trials, for the account of the time."""
+        self.run.decide("seconds_sampling", (self.run.decision("seconds_sampling") or 0.0) + seconds)
 
     def _probe(self, space: SearchSpace) -> tuple[str, float]:
         """Memory format and training speed of a typical network, images per second of one worker."""
@@ -309,9 +314,11 @@ class SearchRun:
             return ()
         if (stored := self.run.decision("plain")) is None:
             self.watch.step("measuring plain networks, with one operation throughout")
+            before = meter.sampling_seconds
             stored = [one.to_json() for one in plain_networks(space, self.task, self.request.budget, meter.sample)]
             if self.limits.trials is not None:
                 stored = stored[: self.limits.trials // 2]
+            self._add_sampling(meter.sampling_seconds - before)
             self.run.decide("plain", stored)
         return [Architecture.from_json(one) for one in stored]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -24,7 +23,7 @@ from archfit.pipeline.model import Model, resolve_model
 from archfit.pipeline.outcome import machine_of
 from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import AUGMENTATIONS, TRAIN, TrainRequest
-from archfit.pipeline.watch import TrainingStatus, Watch
+from archfit.pipeline.watch import TrainingClock, Watch
 from archfit.report import TrainRecord, read_training, write_training_page
 from archfit.report.record import TrainedNetwork
 from archfit.report.training import METRICS
@@ -130,12 +129,11 @@ class TrainRun:
         watch.note(f"{self.model.name}: {self.weights}, {count_params(self.network):,} parameters")
         recipe = recipe_for(request, self.data, cells=isinstance(self.network, CellNetwork))
         memory_format = self._memory_format(recipe)
-        start = time.monotonic()
+        clock = TrainingClock("network", 1)
 
         def on_progress(progress: Progress) -> None:
             self.run.tick("train")
-            state = {self.model.name: asdict(progress)}
-            watch.training(TrainingStatus("network", state, 1, time.monotonic() - start))
+            watch.training(clock.status({self.model.name: asdict(progress)}))
 
         watch.step(f"training for {request.epochs:g} epochs")
         train = fit

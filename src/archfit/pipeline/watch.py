@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,18 +22,48 @@ class TrainingStatus:
         title: As in "finalists" or "references".
         networks: Name -> the fields of `archfit.training.Progress`, for those that have begun.
         total: Number of networks.
-        elapsed: Seconds since the first one began.
+        elapsed: Seconds since they began, or went on.
+        seconds_left: By what was done in these; None where that is too little to tell by.
     """
 
     title: str
     networks: dict[str, dict[str, Any]]
     total: int
     elapsed: float
+    seconds_left: float | None = None
 
     @property
     def share(self) -> float:
         """Of all steps, done, in [0, 1]."""
         return float(sum(p["step"] / p["steps"] for p in self.networks.values()) / max(1, self.total))
+
+
+class TrainingClock:
+    """Says how long full trainings have yet; what they had done before it was made tells nothing of their speed.
+
+    Args:
+        title: As in "finalists" or "references".
+        total: Number of networks.
+    """
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title = title
+        self._total = total
+        self._start = time.monotonic()
+        self._before: dict[str, float] = {}
+
+    def status(self, networks: dict[str, dict[str, Any]]) -> TrainingStatus:
+        """As of now.
+
+        Args:
+            networks: Name -> the fields of `archfit.training.Progress`, for those that have begun.
+        """
+        for name, progress in networks.items():
+            self._before.setdefault(name, progress["step"] / progress["steps"])
+        elapsed = time.monotonic() - self._start
+        status = TrainingStatus(self._title, networks, self._total, elapsed)
+        done = status.share - sum(self._before.values()) / max(1, self._total)
+        return replace(status, seconds_left=elapsed * (1 - status.share) / done) if done > 0.02 else status
 
 
 class Watch(Protocol):
