@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archfit.data import ImageData, load_data
 from archfit.errors import ArchfitError
 from archfit.study.together import fit_together
 from archfit.training import Progress, Recipe, fit, get_metric, score
+
+# Worker processes cannot import this module: what they need of it travels with the job.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def network() -> nn.Module:
@@ -56,6 +61,33 @@ def test_two_processes_learn_what_one_does(data: ImageData, tmp_path: Path) -> N
     assert (tmp_path / "logs" / "csv" / "metrics.csv").is_file()
     accuracy = score(together, data.validation, data, get_metric("accuracy"), memory_format="contiguous")
     assert accuracy == pytest.approx(max(row[2] for row in found.curve))
+
+
+class Remembers(nn.Module):
+    """Answers with one class, by the last images that this process has trained on."""
+
+    last: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(64, 10)
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.last.copy_(images.mean() * 1e4)
+        return self.classifier(images.flatten(1)) + 1e3 * nn.functional.one_hot(self.last.long() % 10, 10)
+
+
+def test_all_processes_score_the_network_of_the_first_one(data: ImageData, tmp_path: Path) -> None:
+    network = Remembers()
+    recipe = replace(RECIPE, epochs=3, ema_decay=None)
+    found = fit_together(
+        network, data, recipe, devices=2, log=tmp_path / "log", on_progress=lambda _: None, seed=0,
+        memory_format="contiguous",
+    )  # fmt: skip
+    accuracy = score(network, data.validation, data, get_metric("accuracy"), memory_format="contiguous")
+    assert found.curve[-1][2] == accuracy
 
 
 def test_layers_that_open_later_are_kept_the_same_in_all_processes(data: ImageData, tmp_path: Path) -> None:

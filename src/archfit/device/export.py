@@ -154,11 +154,19 @@ class _WithPreprocessing(nn.Module):
 
 
 def _evaluation_copy(module: nn.Module) -> nn.Module:
-    """A copy on the CPU in eval mode: moving the module itself and back could fail half-way."""
+    """A copy on the CPU in eval mode: moving the module itself and back could fail half-way.
+
+    Nothing in it works in place: an activation that does is taken apart by the newer exporter, and put together again,
+    in more than half of its time.
+    """
     try:
-        return copy.deepcopy(module).cpu().eval()
+        copied = copy.deepcopy(module).cpu().eval()
     except RuntimeError as error:
         raise DeviceError(f"cannot export {type(module).__name__}: it cannot be copied: {error}") from error
+    for part in copied.modules():
+        if getattr(part, "inplace", None) is True:
+            part.inplace = False  # type: ignore[assignment]
+    return copied
 
 
 @contextlib.contextmanager

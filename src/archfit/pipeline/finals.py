@@ -34,7 +34,7 @@ from archfit.training import Recipe, final_recipe, get_metric, score
 _DEPLOY_SECONDS = 12.0
 _KEPT_SPEED = 0.85
 """Augmentation, validation after each epoch and the average of weights take their part beside the steps."""
-_TOGETHER = 0.9
+_TOGETHER = 0.87
 """Of their speeds together, what is left to processes that train one network: they exchange gradients."""
 _RATE_SECONDS = 5.0
 _RATE_SHARE = 0.02

@@ -21,6 +21,7 @@ from archfit.nn.cpu_gradients import CpuGradients
 from archfit.training.metrics import Metric, confusion_matrix
 from archfit.training.optimisers import make_optimiser, rate_at
 from archfit.training.recipes import Recipe
+from archfit.training.together import same_buffers
 
 
 class Classifier(pl.LightningModule):
@@ -122,6 +123,7 @@ class Classifier(pl.LightningModule):
             )
 
     def on_validation_epoch_start(self) -> None:
+        same_buffers(self.network)
         self._confusion = torch.zeros(self._classes, self._classes, dtype=torch.int64, device=self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.distributed
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from archfit.training.records import Group
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+# Batch statistics are told once an epoch (`same_buffers`), not at every step, which takes a tenth of its time. Newer
+# versions of PyTorch have another name for it.
+_WITHOUT_BUFFERS: dict[str, Any] = {
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers": False
+}
+
+
+def same_buffers(network: nn.Module) -> None:
+    """Gives all processes of a group the batch statistics of the first one; nothing where there is no group."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 @contextmanager
@@ -35,6 +54,7 @@ def joined(group: Group, accelerator: str, *, unused: bool) -> Iterator[DDPStrat
             cluster_environment=_Place(group.rank, group.size),
             process_group_backend=backend,
             find_unused_parameters=unused,
+            **_WITHOUT_BUFFERS,
         )
     finally:
         torch.distributed.destroy_process_group()
