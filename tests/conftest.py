@@ -60,6 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, one_t
     """The smallest search there is, about 20 seconds: many tests share it, none may change its folder."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     options = "--latency 5ms --trials 3 --proxy-epochs 0.3 --final-epochs 2 --width 0.18 --workers 1 --finalists 1"
+    options += " --sampler random"  # measures no plain networks first
     command = [sys.executable, "-m", "archfit", "search", "digits", *options.split(), "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,8 @@ SEARCH = [
     "1",
     "--width",
     "0.25",
+    "--sampler",
+    "random",
 ]
 
 

@@ -117,7 +117,7 @@ def test_predict(finished: Finished, tmp_path: Path) -> None:
     assert abs(sum(shares) - 100) <= 0.5  # ten shares, each rounded to 0.1 %
 
 
-OPTIONS = "--latency 5ms --trials 4 --proxy-epochs 2 --final-epochs 1 --width 0.18 --workers 1 --finalists 1"
+OPTIONS = "--params 2M --trials 4 --proxy-epochs 2 --final-epochs 1 --width 0.18 --workers 1 --finalists 1"
 
 
 class Driver:

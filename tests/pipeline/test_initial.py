@@ -20,7 +20,7 @@ from archfit.pipeline.initial import INIT, resolve_initial
 from archfit.pipeline.plan import normalised
 from archfit.study.search import SearchStatus
 
-SMALL = {"latency": "5ms", "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "workers": 1, "width": 0.18}
+SMALL = {"params": "2M", "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "workers": 1, "width": 0.18}
 
 
 def weights_file(name: str, folder: Path, task: Task | None = None) -> Path:

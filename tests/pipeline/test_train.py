@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +16,14 @@ import pytest
 import torch
 
 import archfit
+from archfit.architecture import random_architecture
 from archfit.data import load_data
 from archfit.errors import ArchfitError, InputError, RunError, WeightsError
 from archfit.pipeline.model import resolve_model
 from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import TrainRequest
 from archfit.pipeline.training import recipe_for
+from archfit.spaces import MnasSpace, Skeleton
 from archfit.training import available_cores
 
 ARCHFIT = [sys.executable, "-m", "archfit"]
@@ -34,6 +38,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """File of an architecture that is trained and exported in little time."""
+    space = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
+    architecture = random_architecture(space, random.Random(0))
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps({**architecture.to_json(), "settings": space.settings()}))
+    return str(path)
+
+
+def _until_a_checkpoint(folder: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not (folder / "training" / "last.ckpt").is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_training_leaves_its_files(trained: tuple[Path, str, str]) -> None:
@@ -102,31 +123,30 @@ def test_networks_of_other_packages_are_trained(tmp_path: Path) -> None:
     assert resolve_model(str(tmp_path / "run")).name == "torchvision:squeezenet1_1"
 
 
-def test_a_training_that_is_killed_goes_on(tmp_path: Path) -> None:
-    whole, folder = tmp_path / "whole", tmp_path / "killed"
-    arguments = ["train", "mnasnet-small", "digits", "--train-images", "300", "--epochs", "5", "--batch-size", "16"]
-    subprocess.run([*ARCHFIT, *arguments, "--out", str(whole)], capture_output=True, check=True, timeout=240)
+def test_a_training_that_is_killed_goes_on(tmp_path: Path, tiny: str) -> None:
+    folder = tmp_path / "killed"
+    arguments = ["train", tiny, "digits", "--train-images", "300", "--epochs", "40", "--batch-size", "16"]
     process = subprocess.Popen([*ARCHFIT, *arguments, "--out", str(folder)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    _until_a_checkpoint(folder)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "metrics.json").exists()
-    done = subprocess.run([*ARCHFIT, "resume", str(folder)], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    # What was decided by a clock is the same in both, and the other one begins anew.
+    whole = Path(shutil.copytree(folder, tmp_path / "whole"))
+    shutil.rmtree(whole / "training")
+    for run in (whole, folder):
+        done = subprocess.run([*ARCHFIT, "resume", str(run)], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
     results = [json.loads((run / "metrics.json").read_text()) for run in (whole, folder)]
     assert results[0]["network"]["curve"] == results[1]["network"]["curve"]
     assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, tiny: str) -> None:
     folder = tmp_path / "run"
-    command = [*ARCHFIT, "train", "mnasnet-small", "digits", "--epochs", "200", "--out", str(folder)]
+    command = [*ARCHFIT, "train", tiny, "digits", "--epochs", "200", "--out", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
-    deadline = time.monotonic() + 120
-    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _until_a_checkpoint(folder)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -182,13 +202,11 @@ def test_bad_input_leaves_nothing(
 
 
 @pytest.mark.skipif(available_cores() < 2, reason="one core")
-def test_two_processes_train_together_and_a_stopped_training_goes_on(tmp_path: Path) -> None:
+def test_two_processes_train_together_and_a_stopped_training_goes_on(tmp_path: Path, tiny: str) -> None:
     folder = tmp_path / "run"
-    command = [*ARCHFIT, "train", "mnasnet-small", "digits", "--train-images", "200", "--epochs", "30"]
+    command = [*ARCHFIT, "train", tiny, "digits", "--train-images", "200", "--epochs", "60"]
     running = subprocess.Popen([*command, "--devices", "2", "--out", str(folder)], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (folder / "training" / "last.ckpt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    _until_a_checkpoint(folder)
     running.send_signal(signal.SIGINT)
     error = running.communicate(timeout=60)[1]
     assert running.returncode == 130, error
@@ -196,7 +214,7 @@ def test_two_processes_train_together_and_a_stopped_training_goes_on(tmp_path: P
     done = subprocess.run([*ARCHFIT, "resume", str(folder)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["epochs"] == 30
+    assert metrics["epochs"] == 60
     assert "--devices 2" in metrics["command"]
 
 

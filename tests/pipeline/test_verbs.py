@@ -256,9 +256,9 @@ def test_an_evaluator_of_an_unknown_name() -> None:
 
 def test_references_are_trained_beside_the_finalists(tmp_path: Path) -> None:
     names = ("mnasnet-small", "torchvision:squeezenet1_1")
-    settings = {"trials": 2, "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "width": 0.18, "workers": 1}
+    settings = {"trials": 1, "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "width": 0.18, "workers": 1}
     result = archfit.search(
-        "digits", latency="20ms", image_size=64, train_images=200, references=names, out=tmp_path / "run", **settings
+        "digits", params="2M", image_size=64, train_images=100, references=names, out=tmp_path / "run", **settings
     )
     rows = {network.name: network for network in result.record.trained if network.role == "reference"}
     assert set(rows) == set(names)
@@ -267,7 +267,7 @@ def test_references_are_trained_beside_the_finalists(tmp_path: Path) -> None:
 
 def test_workers_without_a_finalist_help_to_train_one(tmp_path: Path) -> None:
     settings = {"trials": 2, "proxy_epochs": 0.1, "final_epochs": 2, "finalists": 1, "width": 0.18, "workers": 2}
-    result = archfit.search("digits", latency="20ms", train_images=200, out=tmp_path / "run", seed=3, **settings)
+    result = archfit.search("digits", params="2M", train_images=200, out=tmp_path / "run", seed=3, **settings)
     assert result.record.search["final_processes"] == 2
     assert [epoch for epoch, _, _ in result.record.winner.curve] == [1, 2]
     assert result.record.parity.same_top1 == result.record.parity.images
