@@ -29,6 +29,8 @@ from archfit.study.run_folder import RunFolder
 if TYPE_CHECKING:
     from conftest import Finished
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -24,6 +24,8 @@ from archfit import resume
 if TYPE_CHECKING:
     from conftest import Finished
 
+pytestmark = pytest.mark.slow
+
 ARCHFIT = [sys.executable, "-m", "archfit"]
 
 

@@ -25,6 +25,8 @@ from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool
 
+pytestmark = pytest.mark.slow
+
 SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
 DATA = load_data("digits")
 

@@ -20,6 +20,8 @@ from archfit.pipeline.initial import INIT, resolve_initial
 from archfit.pipeline.plan import normalised
 from archfit.study.search import SearchStatus
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"params": "2M", "proxy_epochs": 0.1, "final_epochs": 1, "finalists": 1, "workers": 1, "width": 0.18}
 
 

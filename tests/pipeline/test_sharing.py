@@ -15,6 +15,8 @@ from archfit.spaces import MacroSpace, MnasSpace, Skeleton
 from archfit.study.record import DERIVED
 from archfit.study.shared_search import SharedSearch
 
+pytestmark = pytest.mark.slow
+
 SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
 ASKED: dict[str, Any] = {
     "method": "shared",

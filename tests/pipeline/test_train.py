@@ -26,6 +26,8 @@ from archfit.pipeline.training import recipe_for
 from archfit.spaces import MnasSpace, Skeleton
 from archfit.training import available_cores
 
+pytestmark = pytest.mark.slow
+
 ARCHFIT = [sys.executable, "-m", "archfit"]
 SMALL = ("--train-images", "200", "--epochs", "2")
 

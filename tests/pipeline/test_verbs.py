@@ -29,6 +29,8 @@ from archfit.study.search import SearchStatus
 if TYPE_CHECKING:
     from conftest import Finished
 
+pytestmark = pytest.mark.slow
+
 # Worker processes cannot import this module: what they need of it travels with the job.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -16,6 +16,8 @@ from archfit.errors import InputError
 from archfit.samplers import SAMPLERS, ProposerSampler, distributions, make_sampler
 from archfit.testing.samplers import CHOICES, check_sampler
 
+pytestmark = pytest.mark.slow
+
 DISTRIBUTIONS = distributions(CHOICES)
 BEST = {"block1.op": "mbconv3", "block1.kernel": 5, "block1.se": 0.25, "block2.filters": 1.25, "block2.layers": 1}
 

@@ -18,6 +18,8 @@ from archfit.study.finalists import FullTraining, affordable_epochs, train_in_fu
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(4, batch_size=8, learning_rate=0.05, ema_decay=0.5)
 
 

@@ -23,6 +23,8 @@ from archfit.study.setup import SearchSetup
 from archfit.study.storage import close_study, open_study, records
 from archfit.study.workers import WorkerPool
 
+pytestmark = pytest.mark.slow
+
 
 def _setup(folder: Path, **changes: Any) -> SearchSetup:
     setup = SearchSetup(

@@ -25,6 +25,8 @@ from archfit.study.setup import SearchSetup, trial_seed
 from archfit.study.storage import close_study, distributions, open_study, records
 from archfit.study.workers import WorkerPool
 
+pytestmark = pytest.mark.slow
+
 BOUND = 40
 
 

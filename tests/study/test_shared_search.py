@@ -20,6 +20,8 @@ from archfit.study.shared_state import SharedStatus, read_state
 from archfit.study.supernet_trainer import SupernetTrainer
 from archfit.training import Recipe
 
+pytestmark = pytest.mark.slow
+
 SPACE = MnasSpace(skeleton=Skeleton(stem=8, filters=(8, 16), layers=(1, 1), strides=(1, 2), head=32))
 SETTINGS = SharedSettings(
     Recipe(epochs=2, batch_size=64, learning_rate=0.1), round_steps=8, paths=1, updates=2, samples=4, reward_images=64
