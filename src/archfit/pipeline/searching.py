@@ -25,6 +25,7 @@ from archfit.device import Device, LocalDevice
 from archfit.errors import RunError
 from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals, shown
+from archfit.pipeline.full_training import FullTrainings
 from archfit.pipeline.initial import INIT
 from archfit.pipeline.meter import CostMeter, build_seeded
 from archfit.pipeline.outcome import SearchResult, summarise
@@ -48,7 +49,7 @@ from archfit.report.record import TrainedNetwork
 from archfit.report.wording import epochs_in_words
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
-from archfit.spaces import MnasSpace, SharedSpace, WarmMnasSpace, read_trained
+from archfit.spaces import CellSpace, MnasSpace, SharedSpace, WarmMnasSpace, read_trained
 from archfit.study.candidates import WorkerContext
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
@@ -161,19 +162,18 @@ class SearchRun:
             finally:
                 close_study(study)
         self.run.tick("search", at_least=0)
-        finals = Finals(
+        training = FullTrainings(
             self.run,
             self.request,
             self.limits,
             self.data,
-            space,
-            self.reward,
-            meter,
+            isinstance(space, CellSpace),
             pool,
             self.accelerator,
             memory_format,
             self.watch,
         )
+        finals = Finals(self.run, self.request, self.data, space, self.reward, meter, training, self.watch)
         finalists = finals.choose(trials)
         trained = finals.train(finalists)
         networks = finals.rank(finalists, trained)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,16 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch import nn
 
 from archfit.architecture import random_architecture
 from archfit.data import load_data
 from archfit.errors import ArchfitError
 from archfit.pipeline import SearchRequest, Silent
-from archfit.pipeline.finals import Finals
+from archfit.pipeline.full_training import FullTrainings
 from archfit.spaces import MnasSpace, Skeleton
 from archfit.study.candidates import WorkerContext
 from archfit.study.limits import Limits
-from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool
 
@@ -54,23 +54,16 @@ def pool() -> Iterator[WorkerPool]:
         yield workers
 
 
-def _finals(run: RunFolder, pool: Any, watch: Notes, **limits: Any) -> Finals:
+def _trainings(run: RunFolder, pool: Any, watch: Notes, **limits: Any) -> FullTrainings:
     request = SearchRequest("digits", limits=Limits(**limits))
-    costs: dict[str, Any] = dict.fromkeys(("reward", "meter"))  # nothing is measured here
-    return Finals(
-        run, request, request.limits, DATA, SPACE, **costs, pool=pool, accelerator="cpu",
-        memory_format="channels_last", watch=watch,
-    )  # fmt: skip
+    return FullTrainings(run, request, request.limits, DATA, False, pool, "cpu", "channels_last", watch)
 
 
-def _trials(count: int = 2) -> list[TrialRecord]:
-    return [
-        TrialRecord(
-            number, "complete", random_architecture(SPACE, random.Random(number)), "random", None, 0.5, 0.5, True, 1.0,
-            1.0, None, None, 0, None,
-        )
-        for number in range(count)
-    ]  # fmt: skip
+def _networks() -> dict[str, Callable[[], nn.Module]]:
+    return {
+        f"trial {number}": partial(SPACE.build, random_architecture(SPACE, random.Random(number)), DATA.task)
+        for number in range(2)
+    }
 
 
 def _decided(path: Path) -> RunFolder:
@@ -84,7 +77,7 @@ def _decided(path: Path) -> RunFolder:
 
 def test_the_best_by_then_goes_on_alone(tmp_path: Path, pool: WorkerPool) -> None:
     watch = Notes()
-    trained = _finals(_decided(tmp_path / "whole"), pool, watch).train(_trials())
+    trained = _trainings(_decided(tmp_path / "whole"), pool, watch).finalists(_networks())
     [kept] = [name for name, training in trained.items() if not training.stopped]
     [other] = [name for name, training in trained.items() if training.stopped]
     assert (trained[kept].epochs, trained[other].epochs) == (6, 2)
@@ -103,9 +96,9 @@ def test_the_best_by_then_goes_on_alone(tmp_path: Path, pool: WorkerPool) -> Non
     # Ctrl-C between the two: what is trained already is read back, and nothing is chosen anew.
     run = _decided(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        _finals(run, pool, Notes(interrupts=True)).train(_trials())
+        _trainings(run, pool, Notes(interrupts=True)).finalists(_networks())
     watch = Notes()
-    again = _finals(run, pool, watch).train(_trials())
+    again = _trainings(run, pool, watch).finalists(_networks())
     assert watch.notes == []
     assert {name: training.stopped for name, training in again.items()} == {kept: False, other: True}
     for name, training in trained.items():
@@ -116,18 +109,18 @@ def test_the_best_by_then_goes_on_alone(tmp_path: Path, pool: WorkerPool) -> Non
 def test_the_next_one_goes_on_if_the_best_fails(
     tmp_path: Path, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full, tried = Finals._full, []
+    train, tried = FullTrainings.train, []
 
-    def fails_once(self: Finals, title: str, networks: Any, *rest: Any, **others: Any) -> Any:
+    def fails_once(self: FullTrainings, title: str, networks: Any, *rest: Any, **others: Any) -> Any:
         if title == "finalist":
             tried.extend(networks)
             if len(tried) == 1:
                 raise ArchfitError("it ran out of memory")
-        return full(self, title, networks, *rest, **others)
+        return train(self, title, networks, *rest, **others)
 
-    monkeypatch.setattr(Finals, "_full", fails_once)
+    monkeypatch.setattr(FullTrainings, "train", fails_once)
     run = _decided(tmp_path / "run")
-    trained = _finals(run, pool, Notes()).train(_trials())
+    trained = _trainings(run, pool, Notes()).finalists(_networks())
     assert set(tried) == {"trial 0", "trial 1"}
     assert {name: training.stopped for name, training in trained.items()} == {tried[1]: False}
     assert run.decision("kept") == tried[1]
@@ -152,15 +145,15 @@ def test_who_is_stopped(
 ) -> None:  # fmt: skip
     run = RunFolder.create(tmp_path / "run", {}, "0")
     # 12 s are kept for the deployment.
-    finals = _finals(run, SimpleNamespace(size=workers), Notes(), seconds=seconds + 12.0)
+    trainings = _trainings(run, SimpleNamespace(size=workers), Notes(), seconds=seconds + 12.0)
     asked: list[int] = []
 
-    def rates(self: Finals, networks: Mapping[str, Any], processes: int) -> dict[str, float]:
+    def rates(self: FullTrainings, networks: Mapping[str, Any], processes: int) -> dict[str, float]:
         asked.append(processes)
         return dict.fromkeys(networks, 10.0 if processes == 1 else together)
 
-    monkeypatch.setattr(Finals, "_rates", rates)
-    chosen, stopped = finals._epochs(dict.fromkeys(("a", "b"), cast(Any, None)))
+    monkeypatch.setattr(FullTrainings, "_rates", rates)
+    chosen, stopped = trainings._epochs(dict.fromkeys(("a", "b"), cast(Any, None)))
     images = len(DATA.train)
     plain = seconds * 10 / images / (1 if workers == 2 else 2)
     if stops:
@@ -175,6 +168,6 @@ def test_who_is_stopped(
 
 def test_nobody_is_stopped_where_the_epochs_are_asked_for(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", {}, "0")
-    finals = _finals(run, SimpleNamespace(size=2), Notes(), seconds=1000)
-    finals = replace(finals, request=replace(finals.request, final_epochs=9))
-    assert finals._epochs(dict.fromkeys(("a", "b"), cast(Any, None))) == ({"a": 9, "b": 9}, {})
+    trainings = _trainings(run, SimpleNamespace(size=2), Notes(), seconds=1000)
+    trainings = replace(trainings, request=replace(trainings.request, final_epochs=9))
+    assert trainings._epochs(dict.fromkeys(("a", "b"), cast(Any, None))) == ({"a": 9, "b": 9}, {})
