@@ -69,11 +69,11 @@ def test_sampler_name() -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ([], "It was trained in full as the only finalist, which"),
-        (["finalist"], "It was picked on the validation split among 2 finalists trained in full, which"),
+        ([], "It was trained in full as the only finalist, the best of 1 candidates by the absolute reward. "),
+        (["finalist"], "among 2 finalists trained in full, the best of 1 candidates by the absolute reward. "),
         (
             ["stopped"],
-            "It was ahead on the validation split of 2 finalists after 3 epochs and alone trained to the end",
+            "Of 2 finalists, the best of 1 candidates by the absolute reward, it was ahead on the validation split",
         ),
     ],
 )

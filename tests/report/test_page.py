@@ -84,7 +84,7 @@ def test_page_says_who_was_stopped(result, trials):
         dataclasses.replace(n, role="stopped", epochs=9) if n.role == "finalist" else n for n in result.trained
     )
     text = page(dataclasses.replace(result, trained=trained), trials)
-    assert "finalists that were behind on the validation split early on were stopped there" in text
+    assert "Finalists that were behind on the validation split early on were stopped there" in text
     assert text.count("<td>stopped</td>") == 2
 
 

@@ -242,17 +242,17 @@ def _recommendation(
     rivals = [o for o in others if o.role == "finalist"]
     stopped = [o for o in others if o.role == "stopped"]
     trained = sum(t.state == "complete" and t.promotes is None for t in trials)
+    best = f"the best of {trained} candidates by the {request.reward} reward"
     if stopped:
         picked = (
-            f"It was ahead on the validation split of {len(rivals) + len(stopped) + 1} finalists after "
-            f"{stopped[0].epochs:g} epochs and alone trained to the end, "
+            f"Of {len(rivals) + len(stopped) + 1} finalists, {best}, it was ahead on the validation split early on, "
+            "and alone was trained to the end."
         )
     elif rivals:
-        picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, "
+        picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, {best}."
     else:
-        picked = "It was trained in full as the only finalist, "
+        picked = f"It was trained in full as the only finalist, {best}."
     return (
-        f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked}"
-        f"which were the best of {trained} candidates by the {request.reward} reward. "
+        f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked} "
         f"{evidence}"
     )

@@ -203,8 +203,8 @@ def networks(result: RunResult, figure: Markup) -> Markup:
         "networks",
         "Finalists and references",
         paragraph(
-            f"All were trained {_how_trained(result)}, exported and measured again. Of the finalists only the winner "
-            "was tested; it was chosen before."
+            f"All were trained {_how_trained(result)} Of the finalists only the winner was tested; it was chosen "
+            "before."
             + (" Control networks were drawn at random within the budget." if controlled else ""),
             class_="text note",
         ),
@@ -220,13 +220,13 @@ def networks(result: RunResult, figure: Markup) -> Markup:
 
 
 def _how_trained(result: RunResult) -> str:
-    """As in "in full by one recipe, for the epochs that the table gives"."""
+    """As in "in full by one recipe, for the epochs that the table gives, exported and measured again."."""
     processes = result.search.get("final_processes") or 1
     together = f", each by {processes} processes together" if processes > 1 else ""
-    how = f"in full by one recipe, for the epochs that the table gives{together}"
+    how = f"by one recipe, for the epochs that the table gives{together}, exported and measured again."
     if any(network.role == "stopped" for network in result.trained):
-        how += "; finalists that were behind on the validation split early on were stopped there"
-    return how
+        return f"{how} Finalists that were behind on the validation split early on were stopped there."
+    return f"in full {how}"
 
 
 def _rank(network: TrainedNetwork) -> tuple[int, float]:
