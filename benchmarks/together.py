@@ -108,7 +108,7 @@ def main() -> None:
     for name, value in medians.items():
         print(f"{name}: {value:.1f} ms a step, {value / first:.2f} of the whole batch's")
     result = {
-        "claim": "two processes that train one network together take 0.75 of the time of one, on networks of 80 ms a step",
+        "claim": "two processes that train one network together take 0.75 of the time of one, on steps of 80 ms",
         "ms_per_step": medians,
         "rounds": times,
         "network": Path(args.network).name,
