@@ -108,13 +108,13 @@ def test_a_training_repeats_exactly(tmp_path: Path, one_worker: WorkerPool) -> N
 def test_a_training_stopped_for_now_goes_on(processes: int, tmp_path: Path, two_workers: WorkerPool) -> None:
     whole, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "whole")
     first, _, told = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", until={"a": 3})
-    assert first["a"].epochs == 3
+    assert (first["a"].epochs, first["a"].stopped) == (3, True)
     assert first["a"].curve == whole["a"].curve[:3]
     assert (told[-1]["a"]["step"], told[-1]["a"]["steps"], told[-1]["a"]["epochs"]) == (12, 12, 3)
     again, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", until={"a": 3})
     assert again["a"].curve == first["a"].curve
     rest, _, _ = _train({"a": _builder(4)}, two_workers, tmp_path / "parts", processes=processes)
-    assert rest["a"].epochs == 4
+    assert (rest["a"].epochs, rest["a"].stopped) == (4, False)
     assert [epoch for epoch, _, _ in rest["a"].curve] == [1, 2, 3, 4]
     exact = {"rtol": 0, "atol": 0} if processes == 1 else {"rtol": 1e-3, "atol": 1e-4}
     for key, value in whole["a"].weights.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -148,7 +148,7 @@ class FullTrainings:
             except ArchfitError as error:
                 failure = error
             else:
-                return ended | {name: replace(training, stopped=True) for name, training in stopped.items()}
+                return ended | stopped
         assert failure is not None
         raise failure
 

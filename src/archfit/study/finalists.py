@@ -30,7 +30,7 @@ class FullTraining:
         curve: (epoch from 1, training loss, validation accuracy) per epoch.
         epochs: Of the recipe, or after which it was stopped.
         seconds: Wall time, an earlier session's epochs left out.
-        stopped: Before its recipe's end, for another one that was ahead.
+        stopped: Before its recipe's end.
     """
 
     name: str
@@ -193,7 +193,7 @@ def _train(
         return None
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     epochs = recipe.epochs if until is None else min(until, recipe.epochs)
-    return FullTraining(name, weights, training.curve, epochs, training.seconds)
+    return FullTraining(name, weights, training.curve, epochs, training.seconds, stopped=epochs < recipe.epochs)
 
 
 def training_rates(
