@@ -31,10 +31,9 @@ from archfit.evaluators import ProxyTraining
 from archfit.reward import absolute
 from archfit.spaces import MnasSpace
 from archfit.spaces.skeleton import MNAS_SKELETON
-from archfit.study.candidates import WorkerContext, evaluate
+from archfit.study.candidates import evaluate, training_pool
 from archfit.study.limits import Limits
 from archfit.study.setup import SearchSetup
-from archfit.study.workers import WorkerPool
 from archfit.training import proxy_recipe
 from machine import describe_machine
 
@@ -97,7 +96,7 @@ def main() -> None:
     setup = SearchSetup(space, task, Budget(), absolute, 0.1, Limits(trials=1), 2.0, 0, evaluator)
     theirs: list[float] = []
     accuracies: list[dict[str, float]] = []
-    with WorkerPool(partial(WorkerContext, data.without_test()), 2) as pool:
+    with training_pool(data.without_test(), 2) as pool:
         for key in (-1, -2):  # start-up is not what is compared
             pool.submit(key, partial(evaluate, setup, candidates[0], 0))
         while pool.busy:

@@ -27,10 +27,9 @@ from archfit.data import ImageData, load_data
 from archfit.device import LocalDevice
 from archfit.pipeline.meter import CostMeter
 from archfit.spaces import MnasSpace
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import training_pool
 from archfit.study.finalists import train_in_full
 from archfit.study.run_folder import read_run
-from archfit.study.workers import WorkerPool
 from archfit.training import final_recipe, get_metric, score
 from machine import describe_machine
 from rivals import RIVALS, widest_within
@@ -44,7 +43,7 @@ def train(
     jobs: dict[str, Any], data: ImageData, run: Path, seed: int, epochs: int, memory_format: str
 ) -> dict[str, float]:
     """Test accuracies by name, of networks trained beside each other in one worker per core."""
-    with WorkerPool(partial(WorkerContext, data.without_test()), 2, log=run / "workers.log") as pool:
+    with training_pool(data.without_test(), 2, log=run / "workers.log") as pool:
         trained, failures = train_in_full(
             jobs,
             dict.fromkeys(jobs, final_recipe(data, epochs)),

@@ -161,8 +161,13 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Children of the fork server, which is the driver's."""
+    return [worker for server in children(process.pid) for worker in children(server)]
+
+
+def children(pid: int) -> list[int]:
     try:
-        return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 

@@ -19,8 +19,7 @@ import torch
 
 from archfit.data import Augmentation, ImageData, load_data
 from archfit.pipeline.model import Model, resolve_model
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import WorkerContext, training_pool
 from archfit.training import Recipe, final_recipe, fit, get_metric, score
 from machine import describe_machine
 
@@ -74,7 +73,7 @@ def main() -> None:
     names = list(recipes)
     jobs = [partial(train, model=model, recipe=recipe, seed=args.seed) for recipe in recipes.values()]
     rows: dict[str, Any] = {}
-    with WorkerPool(partial(WorkerContext, data), 2) as pool:
+    with training_pool(data, 2) as pool:
         for event in pool.run(jobs):
             if event.kind == "done":
                 validation, test = event.value

@@ -20,8 +20,7 @@ from archfit.data import load_data
 from archfit.spaces import MnasSpace
 from archfit.spaces.mnas import BlockChoices
 from archfit.spaces.skeleton import MNAS_SKELETON
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import WorkerContext, training_pool
 from archfit.training import Recipe, fit, get_metric, proxy_recipe, score
 from machine import describe_machine
 
@@ -62,7 +61,7 @@ def main() -> None:
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in recipes}
     jobs = [(name, seed) for seed in range(args.seeds) for name in recipes]
-    with WorkerPool(partial(WorkerContext, data), 2) as pool:
+    with training_pool(data, 2) as pool:
         for event in pool.run([partial(train, recipe=recipes[name], space=space, seed=seed) for name, seed in jobs]):
             if event.kind == "failed":
                 raise SystemExit(str(event.value))

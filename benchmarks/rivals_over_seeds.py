@@ -26,8 +26,7 @@ from torch import nn
 from archfit.architecture import Task
 from archfit.data import load_data
 from archfit.pipeline.model import resolve_model
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import WorkerContext, training_pool
 from archfit.training import final_recipe, fit, get_metric, score
 from machine import describe_machine
 from rivals import RIVALS
@@ -136,7 +135,7 @@ def main() -> None:
     ]
     shares: dict[int, float] = {}
     start = told = time.monotonic()
-    with WorkerPool(partial(WorkerContext, load_data(args.dataset)), args.processes, log=args.log) as pool:
+    with training_pool(load_data(args.dataset), args.processes, log=args.log) as pool:
         for event in pool.run(jobs):
             if event.kind == "progress":
                 shares[event.key] = event.value

@@ -24,8 +24,7 @@ from archfit.data import ImageData, load_data
 from archfit.evaluators import ProxyTraining, SharedWeights
 from archfit.pipeline.sharing import SUPERNET
 from archfit.spaces import SharedSpace, space_from
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import training_pool
 from machine import describe_machine
 
 
@@ -53,7 +52,7 @@ def alone(
         partial(train_alone, space, architecture, epochs, memory_format, key)
         for key, architecture in enumerate(architectures)
     ]
-    with WorkerPool(partial(WorkerContext, data), 2, log=log) as pool:
+    with training_pool(data, 2, log=log) as pool:
         for event in pool.run(jobs):
             if event.kind == "done":
                 found[event.key] = event.value

@@ -23,8 +23,7 @@ from archfit.data import load_data
 from archfit.device import LocalDevice, measure_cost
 from archfit.pipeline.meter import build_seeded
 from archfit.spaces import MnasSpace
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import training_pool
 from archfit.training import one_thread, training_rate
 from machine import describe_machine
 from rivals_over_seeds import RESULTS, train
@@ -107,7 +106,7 @@ def main() -> None:
         partial(train, build=partial(build, written, network), epochs=args.epochs, seed=seed, where="cpu")
         for written, seed in work
     ]
-    with WorkerPool(partial(WorkerContext, data), args.processes) as pool:
+    with training_pool(data, args.processes) as pool:
         for event in pool.run(jobs):
             if event.kind == "progress":
                 continue

@@ -139,12 +139,12 @@ class Driver:
             assert time.monotonic() < give_up, self.log.read_text()
             time.sleep(0.05)
 
-    def children(self) -> list[int]:
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in listed.read_text().split()]
+    def workers(self) -> list[int]:
+        """Its fork server's children."""
+        return [worker for server in _children(self.process.pid) for worker in _children(server)]
 
     def end(self, number: signal.Signals) -> int:
-        children = self.children()
+        children = [*_children(self.process.pid), *self.workers()]
         self.process.send_signal(number)
         code = self.process.wait(60)
         self._log.close()
@@ -153,6 +153,10 @@ class Driver:
             assert time.monotonic() < give_up, "a worker outlived the driver"
             time.sleep(0.05)
         return code
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _alive(pid: int) -> bool:
@@ -191,7 +195,7 @@ def test_a_killed_worker_ctrl_c_and_a_killed_driver(tmp_path: Path) -> None:
     search = Driver("search", "digits", *OPTIONS.split(), "--out", folder, log=tmp_path / "search.log")
     search.wait_for(lambda: _states(folder)[:1] == ["COMPLETE"])
     search.wait_for(lambda: _training(folder, 1))
-    os.kill(search.children()[0], signal.SIGKILL)
+    os.kill(search.workers()[0], signal.SIGKILL)
     search.wait_for(lambda: _states(folder)[1:2] == ["FAIL"])
     search.wait_for(lambda: len(_states(folder)) == 3)
     assert search.end(signal.SIGINT) == 130

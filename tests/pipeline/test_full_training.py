@@ -20,7 +20,7 @@ from archfit.errors import ArchfitError
 from archfit.pipeline import SearchRequest, Silent
 from archfit.pipeline.full_training import FullTrainings
 from archfit.spaces import MnasSpace, Skeleton
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import training_pool
 from archfit.study.limits import Limits
 from archfit.study.run_folder import RunFolder
 from archfit.study.workers import WorkerPool
@@ -50,7 +50,7 @@ class Notes(Silent):
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(partial(WorkerContext, DATA.without_test()), 2) as workers:
+    with training_pool(DATA.without_test(), 2) as workers:
         yield workers
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import training_pool
 from archfit.study.workers import WorkerPool
 
 
@@ -30,12 +30,12 @@ _made_known("postgresql")
 @pytest.fixture(scope="session")
 def one_worker() -> Iterator[WorkerPool]:
     data = _TOY.DATA
-    with WorkerPool(lambda: WorkerContext(data), size=1) as pool:
+    with training_pool(data, 1) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session")
 def two_workers() -> Iterator[WorkerPool]:
     data = _TOY.DATA
-    with WorkerPool(lambda: WorkerContext(data), size=2) as pool:
+    with training_pool(data, 2) as pool:
         yield pool

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from study_toy import DATA
 from torch import nn
 
 from archfit.errors import ArchfitError
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import training_pool
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
 from archfit.study.workers import WorkerPool
 from archfit.training import Recipe, get_metric, score
@@ -148,7 +147,7 @@ def test_nothing_trained(tmp_path: Path, one_worker: WorkerPool) -> None:
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[WorkerPool]:
-    with WorkerPool(partial(WorkerContext, DATA), 2) as pool:
+    with training_pool(DATA, 2) as pool:
         yield pool
 
 

@@ -22,7 +22,7 @@ from archfit.errors import InputError, RunError
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.study import search
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import training_pool
 from archfit.study.limits import Limits
 from archfit.study.record import TrialRecord
 from archfit.study.search import TrialSearch
@@ -96,7 +96,7 @@ def test_two_drivers_do_not_train_a_network_twice(url: str) -> None:
 
     def drive(name: str) -> None:
         try:
-            with WorkerPool(lambda: WorkerContext(DATA), size=1) as pool:
+            with training_pool(DATA, 1) as pool:
                 _drive(place, name, setup, pool)
         except BaseException as error:
             errors.append(error)
@@ -141,7 +141,7 @@ def test_a_driver_that_dies_leaves_its_trials_to_itself(
     monkeypatch.setattr(search, "_PATIENCE_S", 0.5)
     place = Database(url, "dies")
     setup = _setup(limits=Limits(trials=16))
-    content = cloudpickle.dumps((place, setup, measure, lambda: WorkerPool(lambda: WorkerContext(DATA), size=1), "b"))
+    content = cloudpickle.dumps((place, setup, measure, lambda: training_pool(DATA, 1), "b"))
     process = subprocess.Popen([sys.executable, "-c", DRIVER], stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -50,7 +50,7 @@ from archfit.report.wording import epochs_in_words
 from archfit.reward import get_reward
 from archfit.samplers import make_sampler
 from archfit.spaces import CellSpace, MnasSpace, SharedSpace, WarmMnasSpace, read_trained
-from archfit.study.candidates import WorkerContext
+from archfit.study.candidates import WorkerContext, training_pool
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
 from archfit.study.ray_cluster import RayCluster, Share
@@ -124,16 +124,16 @@ class SearchRun:
         for note in self.data.notes:
             watch.note(note)
         first = chosen_space(self.objects, self.request, self.trained, self.run.path / INIT)
-        context = partial(WorkerContext, self.data.without_test())
+        data = self.data.without_test()
         log = self.run.path / "workers.log"
         # Exporting beside the workers is five times slower with more torch threads than one.
-        with WorkerPool(context, self.request.worker_count, log=log) as pool, ExitStack() as stack, one_thread():
-            executor = self._executor(context, pool, stack)
+        with training_pool(data, self.request.worker_count, log) as pool, ExitStack() as stack, one_thread():
+            executor = self._executor(data, pool, stack)
             self._take_over()
             meter = self._meter(pool, executor)
             return self._search_and_train(self._fit(first, meter), meter, pool, executor)
 
-    def _executor(self, context: Callable[[], WorkerContext], pool: WorkerPool, stack: ExitStack) -> Executor:
+    def _executor(self, data: ImageData, pool: WorkerPool, stack: ExitStack) -> Executor:
         """What trains the candidates; finalists are trained by `pool`, beside their checkpoints."""
         request = self.request
         if request.executor == "local":
@@ -141,6 +141,7 @@ class SearchRun:
             return pool
         self.watch.step(f"reaching the Ray cluster at {request.address}" if request.address else "starting Ray")
         share = Share(request.trial_cpus, request.trial_gpus)
+        context = partial(WorkerContext, data)
         cluster = RayCluster(context, address=request.address, share=share, local_cpus=request.worker_count)
         stack.enter_context(cluster)
         self.device = cluster.device() or self.device

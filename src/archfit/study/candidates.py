@@ -6,6 +6,7 @@ import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from archfit.architecture import Architecture
 from archfit.data import ImageData
 from archfit.errors import RunError
 from archfit.study.setup import SearchSetup
+from archfit.study.workers import WorkerPool
+
+_TRAINER = "archfit.training.trainer"
+"""What takes seconds to import: Lightning."""
 
 
 @dataclass
@@ -30,7 +35,18 @@ class WorkerContext:
 
     def __post_init__(self) -> None:
         """Made in the worker: what trains is imported before its first job, whose time that is not."""
-        importlib.import_module("archfit.training.trainer")
+        importlib.import_module(_TRAINER)
+
+
+def training_pool(data: ImageData, size: int, log: Path | None = None) -> WorkerPool:
+    """Processes whose jobs get a `WorkerContext`.
+
+    Args:
+        data: For all of them.
+        size: Processes at most.
+        log: File that takes what they print.
+    """
+    return WorkerPool(partial(WorkerContext, data), size, log, preload=(_TRAINER,))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from archfit.data import ImageData
 from archfit.errors import ArchfitError
-from archfit.study.candidates import WorkerContext
-from archfit.study.workers import WorkerPool
+from archfit.study.candidates import WorkerContext, training_pool
 from archfit.training import Group, Progress, Recipe, Training
 
 
@@ -45,7 +44,7 @@ def fit_together(
     ended: dict[int, Any] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
-        WorkerPool(partial(WorkerContext, data), devices, log=log) as pool,
+        training_pool(data, devices, log=log) as pool,
     ):
         for rank in range(devices):
             group = Group(rank, devices, Path(folder) / "meeting")

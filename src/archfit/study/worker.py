@@ -9,22 +9,34 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from archfit._process import keep_memory
 
 
-def main(connection_fd: int, lifeline_fd: int) -> None:
+def serve(connection_fd: int, lifeline_fd: int, prepare: Callable[[bytes], None] | None = None) -> None:
     """Serves jobs until the driver closes the connection or dies.
 
     Args:
         connection_fd: Of the pipe to the driver. Only the driver that started this process can write to it.
         lifeline_fd: Read end of a pipe whose write end the driver holds; its end is the driver's end.
+        prepare: Gets what the driver sends first; None where that is the context.
     """
-    _die_with_the_driver(lifeline_fd)
+    die_with_the_parent()
+    _end_at_the_end_of(lifeline_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(connection_fd)
+    try:
+        if prepare is not None:
+            prepare(connection.recv_bytes())
+        _serve(connection)
+    except (EOFError, BrokenPipeError):  # the driver wants no more
+        return
+
+
+def _serve(connection: Connection) -> None:
 
     import cloudpickle
     import torch
@@ -62,12 +74,14 @@ class _Sender:
         self._connection.send_bytes(cloudpickle.dumps((kind, value)))
 
 
-def _die_with_the_driver(lifeline_fd: int) -> None:
+def die_with_the_parent() -> None:
+    """By a signal of Linux's kernel, which also ends a process that is stopped for a measurement when that happens."""
     if sys.platform == "linux":
-        # The kernel's signal also ends a process that is stopped for a measurement when the driver dies.
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
+
+def _end_at_the_end_of(lifeline_fd: int) -> None:
     def watch() -> None:
         os.read(lifeline_fd, 1)
         os._exit(1)
@@ -76,5 +90,4 @@ def _die_with_the_driver(lifeline_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        main(int(sys.argv[1]), int(sys.argv[2]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

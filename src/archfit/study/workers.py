@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,48 +11,57 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cloudpickle
 
 from archfit.errors import RunError
 from archfit.study.executor import Event, Job
+from archfit.study.fork_server import ForkedProcess, ForkServer, fork_server
+from archfit.study.forking import Settings
 
+# -P: a file in the current folder that is named like a library must not be taken for it.
+_PYTHON = (sys.executable, "-P")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     connection: Connection
     lifeline: int
     key: int | None = None
     started: float = 0.0
     paused: float = 0.0
     ready: bool = False
-    log: Any = field(default=None, repr=False)
 
 
 class WorkerPool:
     """Runs jobs in processes of one thread each.
 
-    A process is started when a job needs it and kept for the next one. It dies with the driver, however that ends.
+    A process is started when a job needs it and kept for the next one. It dies with the driver, however that ends. On
+    Linux it is forked from a process that has imported what is needed, and that stays for the next pool.
 
     Args:
         make_context: Called once in each process; its value goes to every job. Sent by cloudpickle, so that objects
             defined in a script or notebook travel too.
         size: Processes at most.
         log: File that takes what the processes print.
+        preload: Modules that `make_context` or the jobs import, and that take long.
     """
 
-    def __init__(self, make_context: Callable[[], Any], size: int, log: Path | None = None) -> None:
+    def __init__(
+        self, make_context: Callable[[], Any], size: int, log: Path | None = None, preload: Sequence[str] = ()
+    ) -> None:
         self.size = size
+        self._preload = tuple(preload)
         self._context = cloudpickle.dumps(make_context)
         self._log = log
+        self._server: ForkServer | None = None
         self._workers: list[_Worker] = []
 
     @property
@@ -63,7 +73,11 @@ class WorkerPool:
         return self.size - self.busy
 
     def warm_up(self) -> None:
-        """Starts all processes, so that their imports run while the driver is still measuring."""
+        """Has imports run while the driver still does something else."""
+        with self._open_log() as log:
+            if (server := self._fork_server(log)) is not None:
+                server.preload(self._preload)
+                return
         while len(self._workers) < self.size:
             self._start()
 
@@ -138,6 +152,9 @@ class WorkerPool:
     def paused(self) -> Iterator[None]:
         """Stops every process while the block runs, so that what is timed in it has the cores to itself."""
         start = time.monotonic()
+        server = self._server if self._server is not None and self._server.alive else None
+        if server is not None:
+            server.signal(signal.SIGSTOP)  # before the others: it may be about to fork one
         stopped = [worker for worker in self._workers if self._signal(worker, signal.SIGSTOP)]
         try:
             yield
@@ -145,6 +162,8 @@ class WorkerPool:
             for worker in stopped:
                 self._signal(worker, signal.SIGCONT)
                 worker.paused += time.monotonic() - start
+            if server is not None:
+                server.signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Ends all processes at once; jobs that run are lost without an event."""
@@ -161,31 +180,49 @@ class WorkerPool:
         return time.monotonic() - worker.started - worker.paused
 
     def _signal(self, worker: _Worker, number: int) -> bool:
-        if worker.process.poll() is not None:
+        pid = worker.process.pid
+        if worker.process.poll() is not None or pid is None:
             return False
-        os.killpg(worker.process.pid, number)  # with it what it started: decoders of image files
+        with contextlib.suppress(ProcessLookupError):  # it has ended just now
+            os.killpg(pid, number)  # with it what it started: decoders of image files
         return True
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         lifeline_read, lifeline_write = os.pipe()
-        log = self._log.open("ab") if self._log else None
-        process = subprocess.Popen(
-            # -P: a file in the current folder that is named like a library must not be taken for it.
-            [sys.executable, "-P", "-m", "archfit.study.worker", str(theirs.fileno()), str(lifeline_read)],
-            pass_fds=(theirs.fileno(), lifeline_read),
-            env={**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": _import_path()},
-            stdin=subprocess.DEVNULL,
-            stdout=log or subprocess.DEVNULL,
-            stderr=log or subprocess.DEVNULL,
-            process_group=0,  # Ctrl-C is the driver's alone
-        )
+        process: subprocess.Popen[bytes] | ForkedProcess
+        with self._open_log() as log:
+            server = self._fork_server(log)
+            if server is not None:
+                process = server.fork(theirs.fileno(), lifeline_read, log.fileno())
+            else:
+                process = subprocess.Popen(
+                    [*_PYTHON, "-m", "archfit.study.worker", str(theirs.fileno()), str(lifeline_read)],
+                    pass_fds=(theirs.fileno(), lifeline_read),
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    process_group=0,  # Ctrl-C is the driver's alone
+                )
         theirs.close()
         os.close(lifeline_read)
-        worker = _Worker(process, ours, lifeline_write, log=log)
+        worker = _Worker(process, ours, lifeline_write)
         self._workers.append(worker)
+        if server is not None:
+            ours.send_bytes(Settings(_environment(), str(Path.cwd()), _import_path()).to_bytes())
         ours.send_bytes(self._context)
         return worker
+
+    def _fork_server(self, log: BinaryIO) -> ForkServer | None:
+        server = fork_server(_PYTHON, _environment(), log)
+        if server is not None and server is not self._server:
+            server.preload(self._preload)
+            self._server = server
+        return server
+
+    def _open_log(self) -> BinaryIO:
+        return (self._log or Path(os.devnull)).open("ab")
 
     def _no_start(self, reason: str) -> RunError:
         where = f"; see {self._log}" if self._log else ""
@@ -195,14 +232,13 @@ class WorkerPool:
         """Gives a process `patience` seconds to end by itself, kills it if it has not, and gives its exit code."""
         self._workers.remove(worker)
         try:
-            worker.process.wait(patience)
+            code = worker.process.wait(patience)
         except subprocess.TimeoutExpired:
             self._signal(worker, signal.SIGKILL)
-        code = worker.process.wait()
+            # One that is not there yet ends by itself as soon as it is.
+            code = -signal.SIGKILL if worker.process.pid is None else worker.process.wait()
         worker.connection.close()
         os.close(worker.lifeline)
-        if worker.log is not None:
-            worker.log.close()
         return code
 
 
@@ -210,6 +246,11 @@ def _reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _import_path() -> str:
+def _environment() -> dict[str, str]:
+    """Of a worker: the driver's but for the threads."""
+    return {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": os.pathsep.join(_import_path())}
+
+
+def _import_path() -> list[str]:
     """The driver's, so that a module beside a script is found by its workers too."""
-    return os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - "" is the current folder
+    return [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100 - "" is the current folder
