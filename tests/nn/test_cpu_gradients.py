@@ -26,7 +26,11 @@ def _gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize(
-    ("kernel", "stride", "size"), [(5, 1, 14), (5, 2, 14), (5, 2, 15), (7, 1, 9), (5, 1, 4), (3, 1, 8)]
+    ("kernel", "stride", "size"),
+    [
+        *[(5, 1, 14), (5, 2, 14), (5, 2, 15), (7, 1, 9), (3, 1, 8)],
+        *[(5, 1, 4), (5, 1, 5), (5, 2, 4), (5, 2, 3), (3, 1, 2), (3, 2, 2), (3, 1, 1), (7, 1, 3), (7, 2, 7)],
+    ],
 )
 def test_a_depthwise_convolution_has_the_gradients_of_pytorch(
     kernel: int, stride: int, size: int, layout: torch.memory_format

@@ -1,11 +1,13 @@
 """Gradients that take less time on a CPU than PyTorch's own, and are the same.
 
-That of a depthwise kernel of more than three columns takes oneDNN up to ten times as long as one of three: it is taken
-in strips. A mean over overlapping windows is a depthwise convolution, which takes a third of the time.
+That of a depthwise kernel of more than three columns takes oneDNN up to ten times as long as one of three, and so do
+more than three rows on an image that is smaller than the kernel: it is taken in parts. A mean over overlapping windows
+is a depthwise convolution, which takes a third of the time.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
 _STRIP = 3
-_PIECE = 2**20  # values; what is padded stays in the cache
+_PIECE = 2**18  # values; what is padded stays in the cache
 
 Geometry = tuple[int, int, int, int]
 """Stride, padding, dilation and groups of a convolution."""
@@ -29,7 +31,7 @@ def is_for_plain(x: Tensor) -> bool:
 class CpuGradients(TorchFunctionMode):
     """Within it, what networks of any package compute on a CPU takes its gradients in less time.
 
-    Depthwise convolutions take theirs in strips, means over windows as convolutions, 1x1 convolutions with a stride as
+    Depthwise convolutions take theirs in parts, means over windows as convolutions, 1x1 convolutions with a stride as
     such without one. Means over the image give theirs in the layout of the image; in the other one, which PyTorch
     chooses, a ReLU before them would take 10 to 40 times as long for its own.
     """
@@ -57,7 +59,8 @@ def _convolution(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    quick = groups == len(weight) and weight.shape[1] == 1 and weight.shape[-1] > _STRIP and bias is None
+    slow = weight.shape[-1] > min(_STRIP, *x.shape[2:])
+    quick = groups == len(weight) and weight.shape[1] == 1 and slow and bias is None
     square = [_square(value) for value in (stride, padding, dilation)]
     plain = is_for_plain(x) or torch.is_autocast_enabled("cpu")
     if not plain and x.dim() == 4 and weight.shape[2:] == (1, 1) and square[0] not in (None, 1) and square[1] == 0:
@@ -170,20 +173,30 @@ class _ImageMean(Function):
 def depthwise_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Of a kernel `(channels, 1, k, k)`, from those of its output `(N, channels, H, W)`."""
     stride, padding, dilation, groups = geometry
-    width = weight.shape[-1]
-    if dilation > 1 or not _STRIP < width < x.shape[-1]:
+    size, smallest = weight.shape[-1], min(x.shape[2:])
+    if dilation > 1 or size <= min(_STRIP, smallest):
         return gradients(grad, x, weight, geometry, inputs=False)[1]
+    height = size if size < smallest else _STRIP
     gradient = torch.zeros_like(weight)
     pieces = max(1, round(x.numel() / _PIECE))
     for grad_piece, piece in zip(grad.chunk(pieces), x.chunk(pieces), strict=True):
-        for first in range(0, width, _STRIP):
-            strip = weight[..., first : first + _STRIP]
-            left = padding - first
-            reach = stride * (grad.shape[-1] - 1) + strip.shape[-1]  # columns of the input that the strip sees
-            seen = F.pad(piece, (left, reach - left - x.shape[-1]))
-            found = gradients(grad_piece, seen, strip, (stride, padding, 1, groups), inputs=False, across=0)
-            gradient[..., first : first + _STRIP] += found[1]
+        for top, left in product(range(0, size, height), range(0, size, _STRIP)):
+            place = (..., slice(top, top + height), slice(left, left + _STRIP))
+            part = weight[place]
+            margins: tuple[int, ...] = _margins(x.shape[3], grad.shape[3], part.shape[3], stride, padding - left)
+            down = padding
+            if height == _STRIP:
+                margins += _margins(x.shape[2], grad.shape[2], part.shape[2], stride, padding - top)
+                down = 0
+            within = (stride, down, 1, groups)
+            found = gradients(grad_piece, F.pad(piece, margins), part, within, inputs=False, across=0)
+            gradient[place] += found[1]
     return gradient
+
+
+def _margins(seen: int, out: int, kernel: int, stride: int, before: int) -> tuple[int, int]:
+    """What is added on both sides of an input, or cut off, so that a part of a kernel gives `out` values."""
+    return before, stride * (out - 1) + kernel - before - seen
 
 
 def gradients(
