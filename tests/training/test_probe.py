@@ -48,6 +48,28 @@ def test_no_time_still_gives_an_answer() -> None:
     assert probe.images_per_second > 0
 
 
+def test_a_pause_is_not_the_networks() -> None:
+    class Paused(nn.Module):
+        """Waits in its second step, as one does while another network is timed."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+            self.steps = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.steps += 1
+            time.sleep(0.5 if self.steps == 2 else 0.01)
+            return self.layer(images.mean(dim=(2, 3)))
+
+    rates = [
+        training_rate(Paused, TASK, memory_format="channels_last", batch_size=4, seconds=0.0, fastest=fastest)
+        for fastest in (True, False)
+    ]
+    assert all(100 < rate < 400 for rate in rates)
+    assert rates[0] >= rates[1]
+
+
 def test_training_rate_grows_when_the_network_shrinks() -> None:
     task = Task(1, 16, 3)
 

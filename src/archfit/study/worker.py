@@ -37,7 +37,6 @@ def serve(connection_fd: int, lifeline_fd: int, prepare: Callable[[bytes], None]
 
 
 def _serve(connection: Connection) -> None:
-
     import cloudpickle
     import torch
 

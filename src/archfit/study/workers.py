@@ -92,7 +92,8 @@ class WorkerPool:
             self._drop(worker)
             worker = self._start()
             worker.key, worker.started = key, time.monotonic()
-            worker.connection.send_bytes(cloudpickle.dumps(job))
+            with contextlib.suppress(OSError):
+                worker.connection.send_bytes(cloudpickle.dumps(job))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What the workers said within `timeout` seconds; returns as soon as there is something."""
@@ -209,9 +210,10 @@ class WorkerPool:
         os.close(lifeline_read)
         worker = _Worker(process, ours, lifeline_write)
         self._workers.append(worker)
-        if server is not None:
-            ours.send_bytes(Settings(_environment(), str(Path.cwd()), _import_path()).to_bytes())
-        ours.send_bytes(self._context)
+        settings = Settings(_environment(), str(Path.cwd()), _import_path()).to_bytes()
+        with contextlib.suppress(OSError):  # it is gone already, which `events` finds out
+            for content in (settings, self._context) if server is not None else (self._context,):
+                ours.send_bytes(content)
         return worker
 
     def _fork_server(self, log: BinaryIO) -> ForkServer | None:
