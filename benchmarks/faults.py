@@ -161,7 +161,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """Children of the fork server, which is the driver's."""
+    """The forks of the driver's child."""
     return [worker for server in children(process.pid) for worker in children(server)]
 
 
@@ -202,8 +202,10 @@ def driver_killed(harness: Harness, method: str, times: int, number: signal.Sign
     return row
 
 
-def worker_killed(harness: Harness, times: int) -> Row:
-    row = Row("SIGKILL to a worker", ends="complete; what it trained is a failed trial with the reason")
+def worker_killed(harness: Harness, times: int, *, server: bool = False) -> Row:
+    """Or the process that it was forked from, which ends all of them; there is one of either."""
+    whom = "what forks the workers" if server else "a worker"
+    row = Row(f"SIGKILL to {whom}", ends="complete; what it trained is a failed trial with the reason")
     while row.tries < times:
         folder = harness.folder()
         process = harness.start(["search", *SEARCHES["trials"], "--out", str(folder)])
@@ -212,7 +214,7 @@ def worker_killed(harness: Harness, times: int) -> Row:
             time.sleep(harness.rng.uniform(2.0, 5.0))
             running = [trial for trial in trials(folder) if trial.state == "running"] if folder.exists() else []
             if running and killed < 2 and row.tries < times and (workers := workers_of(process)):
-                os.kill(workers[0], signal.SIGKILL)
+                os.kill(children(process.pid)[0] if server else workers[0], signal.SIGKILL)
                 killed += 1
                 row.tries += 1
         harness.end(process)
@@ -429,6 +431,7 @@ def main() -> None:
             "kill-demo": lambda: driver_killed(harness, "demo", args.demo_kills, signal.SIGKILL),
             "term": lambda: driver_killed(harness, "trials", args.tries, signal.SIGTERM),
             "worker": lambda: worker_killed(harness, 2 * args.tries),
+            "server": lambda: worker_killed(harness, 2 * args.tries, server=True),
             "full": lambda: disk(harness, args.tries, "full"),
             "read-only": lambda: disk(harness, args.tries, "read-only"),
             "checkpoint": lambda: checkpoint_damaged(harness, args.tries),
