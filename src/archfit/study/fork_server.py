@@ -18,20 +18,20 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
-from typing import Any
+from typing import BinaryIO
 
 from archfit.study.forking import INTEGER, REQUEST_BYTES
 
 _of_thread = threading.local()
 
 
-def fork_server(command: Sequence[str], environment: Mapping[str, str], log: Any) -> ForkServer | None:
+def fork_server(command: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> ForkServer | None:
     """The one of this thread, started where there is none or it has died; None where forks are not safe.
 
     Args:
         command: The interpreter with its options.
         environment: Of the server; its forks get their own.
-        log: File for what the server prints, None for nowhere.
+        log: Takes what the server prints.
     """
     if sys.platform != "linux":  # what libraries of macOS do after a fork is not defined, and Windows has none
         return None
@@ -50,7 +50,7 @@ class ForkServer:
         log: The same.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Any) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> None:
         self._owner = os.getpid()
         # A packet is a request: descriptors cannot come with the bytes of another one.
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -60,8 +60,8 @@ class ForkServer:
                 pass_fds=(theirs.fileno(),),
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
-                stdout=log or subprocess.DEVNULL,
-                stderr=log or subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 process_group=0,  # Ctrl-C is the driver's alone
             )
         self._end = weakref.finalize(self, _end, self._owner, self._control, self.process)

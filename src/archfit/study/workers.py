@@ -75,8 +75,7 @@ class WorkerPool:
     def warm_up(self) -> None:
         """Has imports run while the driver still does something else."""
         with self._open_log() as log:
-            if (server := self._fork_server(log)) is not None:
-                server.preload(self._preload)
+            if self._fork_server(log) is not None:
                 return
         while len(self._workers) < self.size:
             self._start()
@@ -153,9 +152,8 @@ class WorkerPool:
     def paused(self) -> Iterator[None]:
         """Stops every process while the block runs, so that what is timed in it has the cores to itself."""
         start = time.monotonic()
-        server = self._server if self._server is not None and self._server.alive else None
-        if server is not None:
-            server.signal(signal.SIGSTOP)  # before the others: it may be about to fork one
+        if self._server is not None:
+            self._server.signal(signal.SIGSTOP)  # before the others: it may be about to fork one
         stopped = [worker for worker in self._workers if self._signal(worker, signal.SIGSTOP)]
         try:
             yield
@@ -163,8 +161,8 @@ class WorkerPool:
             for worker in stopped:
                 self._signal(worker, signal.SIGCONT)
                 worker.paused += time.monotonic() - start
-            if server is not None:
-                server.signal(signal.SIGCONT)
+            if self._server is not None:
+                self._server.signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Ends all processes at once; jobs that run are lost without an event."""
@@ -192,10 +190,11 @@ class WorkerPool:
         ours, theirs = Pipe()
         lifeline_read, lifeline_write = os.pipe()
         process: subprocess.Popen[bytes] | ForkedProcess
+        opening = [self._context]
         with self._open_log() as log:
-            server = self._fork_server(log)
-            if server is not None:
+            if (server := self._fork_server(log)) is not None:
                 process = server.fork(theirs.fileno(), lifeline_read, log.fileno())
+                opening.insert(0, Settings(_environment(), str(Path.cwd()), _import_path()).to_bytes())
             else:
                 process = subprocess.Popen(
                     [*_PYTHON, "-m", "archfit.study.worker", str(theirs.fileno()), str(lifeline_read)],
@@ -210,13 +209,13 @@ class WorkerPool:
         os.close(lifeline_read)
         worker = _Worker(process, ours, lifeline_write)
         self._workers.append(worker)
-        settings = Settings(_environment(), str(Path.cwd()), _import_path()).to_bytes()
         with contextlib.suppress(OSError):  # it is gone already, which `events` finds out
-            for content in (settings, self._context) if server is not None else (self._context,):
+            for content in opening:
                 ours.send_bytes(content)
         return worker
 
     def _fork_server(self, log: BinaryIO) -> ForkServer | None:
+        """It imports what this pool needs as soon as the pool first asks for it."""
         server = fork_server(_PYTHON, _environment(), log)
         if server is not None and server is not self._server:
             server.preload(self._preload)
