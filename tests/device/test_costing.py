@@ -3,12 +3,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import onnx
+import pytest
 import torch
 from torch import nn
 
 from archfit.architecture import Task
-from archfit.cost import Cost
+from archfit.cost import Cost, Latency
 from archfit.device import CostCache, Effort, LocalDevice, measure_cost
 
 TASK = Task(channels=3, image_size=8, classes=4)
@@ -31,6 +34,26 @@ def test_cost_by_hand(tmp_path: Path) -> None:
     assert cost.latency is not None
     assert cost.file_bytes is not None
     assert cost.file_bytes > 272
+
+
+@pytest.mark.parametrize(("runtime", "kind"), [("onnxruntime", "UINT8"), ("torch", "FLOAT")])
+def test_what_is_timed_has_its_preprocessing_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, kind: str
+) -> None:
+    timed: list[bytes] = []
+    device = _device(tmp_path)
+    measure = device.measure
+
+    def recorded(model: bytes, *rest: Any, **options: Any) -> Latency:
+        timed.append(model)
+        return measure(model, *rest, **options)
+
+    monkeypatch.setattr(device, "measure", recorded)
+    cost = measure_cost(_network(), TASK, device, runtime=runtime)
+    (model,) = timed
+    tensor = onnx.load_from_string(model).graph.input[0].type.tensor_type
+    assert onnx.TensorProto.DataType.Name(tensor.elem_type) == kind
+    assert cost.latency is not None
 
 
 def test_a_complete_cost_is_stored_and_read_before_anything_runs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archfit.architecture import Task
-from archfit.device import export_candidate, export_draft, export_winner
+from archfit.device import as_deployed, export_candidate, export_winner
 from archfit.errors import DeviceError
 
 TASK = Task(channels=3, image_size=8, classes=4)
@@ -101,14 +101,14 @@ def test_winner_takes_raw_pixels_of_any_batch(tmp_path: Path, capfd: pytest.Capt
     assert b".py" not in path.read_bytes()
 
 
-def test_a_draft_answers_as_the_winner_does(tmp_path: Path) -> None:
+def test_a_candidate_as_deployed_is_the_winner_of_statistics_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    network = _export(path)
+    network = _export(path, mean=[0.5] * 3, std=[0.25] * 3)
     images = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
-    models = (export_draft(network, TASK, mean=MEAN, std=STD), path.read_bytes())
+    models = (as_deployed(export_candidate(network, TASK)), path.read_bytes())
     sessions = [onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]) for model in models]
-    draft, winner = (session.run(["logits"], {"images": images})[0] for session in sessions)
-    np.testing.assert_allclose(draft, winner, atol=1e-5)
+    candidate, winner = (session.run(["logits"], {"images": images})[0] for session in sessions)
+    np.testing.assert_allclose(candidate, winner, atol=1e-5)
     assert sessions[0].get_inputs()[0].shape == [1, 8, 8, 3]
 
 

@@ -114,8 +114,8 @@ def test_a_setting_inside_of_another_is_named_by_itself() -> None:
     [
         ("{", "table.json is not a latency table (Expecting"),
         ("[]", "table.json is not a latency table ("),
-        ('{"format": 99}', "table.json has format 99, and this version of archfit reads 1"),
-        ('{"format": 1, "space": "mnas"}', "table.json is not a latency table ("),
+        ('{"format": 99}', "table.json has format 99, and this version of archfit reads 2"),
+        ('{"format": 2, "space": "mnas"}', "table.json is not a latency table ("),
     ],
 )
 def test_a_file_that_is_no_table(tmp_path: Path, content: str, said: str) -> None:

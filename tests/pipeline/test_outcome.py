@@ -84,6 +84,18 @@ def test_how_the_winner_was_picked(others: list[str], said: str) -> None:
     assert said in _recommendation(winner, rest, [_trial(0)], SearchRequest("digits"), "")
 
 
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        ([7], "Of those trial 7 was left out: it did not hold the budget"),
+        ([7, 9], "Of those trials 7, 9 were left out: they did not hold the budget"),
+    ],
+)
+def test_better_trials_that_were_no_finalists_are_named(left_out: list[int], said: str) -> None:
+    winner = TrainedNetwork("trial 0", "winner", None, _cost(1, 0.1), True, 0.5, None, 3, 1.0, ())
+    assert said in _recommendation(winner, [], [_trial(0)], SearchRequest("digits"), "", left_out=left_out)
+
+
 def _front(*trials: TrialRecord) -> list[int]:
     result = SearchResult(Path("nowhere"), None, trials, nn.Identity())  # type: ignore[arg-type]
     return [trial.number for trial in result.front]

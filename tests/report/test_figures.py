@@ -16,7 +16,7 @@ def named(figure):
 def test_proxy_and_final_accuracies_are_separate_marks(result, trials):
     figure = figures.accuracy_against_cost(trials, result.trained, result.budget, searched="proxy accuracy, 3 epochs")
     traces = named(figure)
-    proxy = traces["trials (proxy accuracy, 3 epochs)"]
+    proxy = traces["trials (proxy accuracy)"]
     assert len(proxy.x) == 36
     assert list(traces["winner (final accuracy)"].y) == [0.918]
     assert list(traces["finalists (final accuracy)"].y) == [0.914, 0.921]
@@ -43,6 +43,12 @@ def test_budget_is_a_line_and_pruned_ones_past_the_view_are_counted(result, tria
     # Of the pruned at 0.4415, 0.9 and 0.45 ms only 0.9 lies right of the slowest network, 0.655 ms and its margin.
     assert figures.outside_figure(trials, result.trained, result.budget) == 1
     assert figure.layout.xaxis.range[1] < 0.9
+
+
+@pytest.mark.parametrize(("bound", "anchor"), [(0.1, "left"), (0.3, "center"), (0.9, "right")])
+def test_the_budget_s_label_stays_inside_the_figure(result, trials, bound, anchor):
+    figure = figures.accuracy_against_cost(trials, result.trained, Budget(latency_ms=bound))
+    assert figure.layout.annotations[0].xanchor == anchor
 
 
 def test_without_latency_the_axis_is_the_bounded_cost(result_of, trials):

@@ -3,7 +3,7 @@
 from archfit.device.cache import CostCache, cache_key
 from archfit.device.cluster import ClusterDevice
 from archfit.device.costing import cost_key, measure_cost
-from archfit.device.export import export_candidate, export_draft, export_winner
+from archfit.device.export import as_deployed, export_candidate, export_winner
 from archfit.device.files import measure_deployed, measure_file, read_network
 from archfit.device.latency_table import LatencyTable
 from archfit.device.local import LocalDevice, processor_name
@@ -21,10 +21,10 @@ __all__ = [
     "LatencyTable",
     "LocalDevice",
     "Runtime",
+    "as_deployed",
     "cache_key",
     "cost_key",
     "export_candidate",
-    "export_draft",
     "export_winner",
     "get_runtime",
     "measure_cost",

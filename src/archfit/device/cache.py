@@ -15,7 +15,7 @@ import platformdirs
 from archfit._files import write_whole
 from archfit.cost import Cost
 
-COST_FORMAT = 2
+COST_FORMAT = 3
 """Raise it when costs measured before are no longer comparable: old entries are then not found."""
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from archfit.architecture import Task
 from archfit.cost import Cost, count_madds, count_params
 from archfit.device.cache import CostCache, cache_key
-from archfit.device.export import export_candidate
+from archfit.device.export import as_deployed, export_candidate
 from archfit.device.memory import peak_activation_bytes, weights_bytes
 from archfit.device.protocol import Device, Quiet
 
@@ -49,7 +49,9 @@ def measure_cost(
     key: str | None = None,
     stop_if: Callable[[Cost], bool] | None = None,
 ) -> Cost:
-    """Parameters and multiply-adds, then memory of the exported network, then its latency on the device.
+    """Parameters and multiply-adds, then memory of the exported network, then its latency as it would be deployed.
+
+    A runtime that executes modules (eager PyTorch) is given the module, without the preprocessing.
 
     Args:
         runtime: Name, as in "onnxruntime".
@@ -70,11 +72,13 @@ def measure_cost(
     if stop_if is not None and stop_if(cost):
         return cost
     model = export_candidate(module, task)
+    deployed = as_deployed(model)
     memory_bytes = peak_activation_bytes(model) + weights_bytes(model)
-    cost = replace(cost, memory_bytes=memory_bytes, file_bytes=len(model))
+    cost = replace(cost, memory_bytes=memory_bytes, file_bytes=len(deployed))
     if stop_if is not None and stop_if(cost):
         return cost
-    cost = replace(cost, latency=device.measure(model, module, runtime=runtime, threads=threads, quiet=quiet))
+    run = deployed if runtime == "onnxruntime" else model
+    cost = replace(cost, latency=device.measure(run, module, runtime=runtime, threads=threads, quiet=quiet))
     if cache is not None and key is not None:
         cache.put(key, cost)
     return cost

@@ -52,7 +52,7 @@ def measure_deployed(
     A runtime that executes modules (eager PyTorch) is given the module, without the preprocessing.
 
     Args:
-        model: As deployed, or as drafted for it: serialised ONNX with the preprocessing inside.
+        model: As deployed: serialised ONNX with the preprocessing inside.
         module: It was exported from.
         task: Of the module.
         device: To measure on.

@@ -17,7 +17,7 @@ from archfit.device.latency_fit import Quantiles
 from archfit.device.protocol import Device
 from archfit.errors import InputError, unknown_name
 
-TABLE_FORMAT = 1
+TABLE_FORMAT = 2
 _AGAIN = "measure one by: archfit measure --space NAME --image-size PIXELS --classes N --out FILE"
 
 

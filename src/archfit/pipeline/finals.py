@@ -41,7 +41,7 @@ class Finals:
         data: With its test split, which only references are scored on here.
         space: That was searched.
         reward: Of accuracy and cost ratios.
-        meter: Measures networks as they would be deployed.
+        meter: Measures networks anew.
         training: Trains in full.
         watch: Is told how far it is.
     """
@@ -56,7 +56,7 @@ class Finals:
     watch: Watch
 
     def choose(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """The best trials whose deployed form, measured anew, holds the budget."""
+        """The best trials that, measured a second time, hold the budget."""
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
@@ -64,20 +64,25 @@ class Finals:
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []
+        left_out: list[TrialRecord] = []
         for trial in ranked[: 4 * self.request.finalists + 4]:
             assert trial.architecture is not None
-            self.watch.step(f"measuring trial {trial.number} as it would be deployed")
-            cost = self.meter.deployed(self.space, trial.architecture)
+            self.watch.step(f"measuring trial {trial.number} once more")
+            cost = self.meter.again(self.space, trial.architecture)
             if self.request.budget.holds_surely(cost):
                 chosen.append(trial)
             else:
+                left_out.append(trial)
                 where = "too near its bound to be sure of it" if self.request.budget.holds(cost) else "past the budget"
-                self.watch.note(f"trial {trial.number} is no finalist: deployed, it is {where} ({shown(cost)})")
+                self.watch.note(
+                    f"trial {trial.number} is no finalist: measured once more, it is {where} ({shown(cost)})"
+                )
             if len(chosen) == self.request.finalists:
                 break
         if not chosen:
-            # Within budget as candidates, just past it as files: the best is delivered, and marked as past it.
+            # Within budget at first, just past it the second time: the best is delivered, and marked as past it.
             chosen = ranked[:1]
+        self.run.decide("left_out", [trial.number for trial in left_out if trial not in chosen])
         self.run.decide("finalists", [trial.number for trial in chosen])
         return chosen
 
@@ -106,7 +111,7 @@ class Finals:
     def rank(
         self, finalists: Sequence[TrialRecord], trained: dict[str, FullTraining]
     ) -> list[tuple[TrainedNetwork, nn.Module]]:
-        """The winner first: the best on validation of those trained to the end whose deployed form held the budget."""
+        """The winner first: the best on validation of those trained to the end that held the budget twice."""
         networks = []
         for trial in finalists:
             name = f"trial {trial.number}"
@@ -115,7 +120,7 @@ class Finals:
             assert trial.architecture is not None
             network = self.space.build(trial.architecture, self.data.task)
             network.load_state_dict(trained[name].weights)
-            cost = self.meter.deployed(self.space, trial.architecture)
+            cost = self.meter.again(self.space, trial.architecture)
             role = "stopped" if trained[name].stopped else "finalist"
             networks.append((self._trained(trained[name], role, trial.architecture, cost), network))
         return sorted(
@@ -156,12 +161,12 @@ class Finals:
         rows = []
         for name, training in trained.items():
             network = self.space.build(names[name], self.data.task)
-            row = self._tested(training, "control", names[name], network, self.meter.deployed(self.space, names[name]))
+            row = self._tested(training, "control", names[name], network, self.meter.again(self.space, names[name]))
             rows.append(row)
         return rows
 
     def _drawn_within(self) -> list[Architecture]:
-        """Uniform draws, the first that hold the budget as deployed; fewer than asked for where they are rare."""
+        """Uniform draws, the first that hold the budget; fewer than asked for where they are rare."""
         if (stored := self.run.decision("control")) is not None:
             return [Architecture.from_json(one) for one in stored]
         rng = random.Random(f"control {self.request.seed}")
@@ -169,9 +174,9 @@ class Finals:
         for drawn in range(_CONTROL_DRAWS * self.request.control):
             self.watch.step(f"drawing control networks: {len(found)} of {self.request.control} after {drawn}")
             architecture = self.space.canonical(random_architecture(self.space, rng), self.data.task)
-            if architecture not in found and self.request.budget.holds_surely(
-                self.meter.deployed(self.space, architecture)
-            ):
+            if architecture in found:
+                continue
+            if self.request.budget.holds_surely(self.meter.again(self.space, architecture)):
                 found.append(architecture)
             if len(found) == self.request.control:
                 break

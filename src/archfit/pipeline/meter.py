@@ -21,7 +21,6 @@ from archfit.device import (
     Effort,
     LocalDevice,
     cost_key,
-    export_draft,
     measure_cost,
     measure_deployed,
     read_network,
@@ -98,13 +97,13 @@ class CandidateMeter:
 
 
 class CostMeter:
-    """Measures candidates from memory, and networks in the form in which they are deployed.
+    """Measures candidates from memory, and networks anew, all in the form in which they are deployed.
 
     Args:
         device: Where.
         runtime: Name of what executes them.
         threads: Of the runtime.
-        data: Gives input, preprocessing and classes.
+        data: Gives input and classes.
         budget: A candidate far past it is not timed.
         prune_above: How far.
         quiet: Entered while something is timed, so that nothing trains meanwhile.
@@ -157,9 +156,9 @@ class CostMeter:
         self.sampling_seconds += time.monotonic() - start
         return cost
 
-    def deployed(self, space: SearchSpace, architecture: Architecture) -> Cost:
-        """Cost of an architecture in the form in which it would be deployed, from the cache if it is there."""
-        key = self._candidates.key(space, architecture, form="deployed")
+    def again(self, space: SearchSpace, architecture: Architecture) -> Cost:
+        """Cost of an architecture, measured a second time, from the cache if it is there."""
+        key = self._candidates.key(space, architecture, measurement="second")
         if (known := self._cache.get(key)) is not None:
             return known
         cost = self.exported(build_seeded(space, architecture, self._data.task))
@@ -167,16 +166,20 @@ class CostMeter:
         return cost
 
     def exported(self, network: nn.Module) -> Cost:
-        """Cost of a network with its preprocessing, measured anew."""
-        return self._deployed(export_draft(network, self._data.task, mean=self._data.mean, std=self._data.std), network)
+        """Cost of a network, measured anew."""
+        return measure_cost(
+            network,
+            self._data.task,
+            self._device,
+            runtime=self._runtime,
+            threads=self._threads,
+            quiet=self.quiet,
+        )
 
     def file(self, path: Path, network: nn.Module) -> Cost:
         """Cost of an exported file, measured anew; parameters and multiply-adds are those of its module."""
-        return self._deployed(read_network(path), network)
-
-    def _deployed(self, model: bytes, network: nn.Module) -> Cost:
         return measure_deployed(
-            model,
+            read_network(path),
             network,
             self._data.task,
             self._device,

@@ -176,7 +176,14 @@ def summarise(
         },
         machine={**machine_of(device, accelerator, request), "optuna": optuna.__version__},
         memory_format=memory_format,
-        recommendation=_recommendation(winner, others, trials, request, evidence_sentence(search, trained, trials)),
+        recommendation=_recommendation(
+            winner,
+            others,
+            trials,
+            request,
+            evidence_sentence(search, trained, trials),
+            left_out=run.decision("left_out") or (),
+        ),
     )
 
 
@@ -234,7 +241,10 @@ def _recommendation(
     trials: Sequence[TrialRecord],
     request: SearchRequest,
     evidence: str,
+    *,
+    left_out: Sequence[int] = (),
 ) -> str:
+    """Why the winner is the one to ship; `left_out` are the better trials whose cost did not hold a second time."""
     latency = winner.cost.latency
     where = f" on {latency.device} by {latency.runtime}" if latency else ""
     speed = f"{latency.p50_ms:.3g} ms an image" if latency else f"{winner.cost.params:,} parameters"
@@ -252,6 +262,10 @@ def _recommendation(
         picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, {best}."
     else:
         picked = f"It was trained in full as the only finalist, {best}."
+    if left_out:
+        names = ", ".join(map(str, left_out))
+        which = f"trial {names} was left out: it" if len(left_out) == 1 else f"trials {names} were left out: they"
+        picked += f" Of those {which} did not hold the budget with 2 % to spare when measured a second time."
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked} "
         f"{evidence}"

@@ -23,6 +23,7 @@ ROLE_STYLE = {
     "finalist": ("diamond", "#2a9d8f", 11),
     "winner": ("star", "#e07b00", 17),
 }
+_EDGE = 0.2  # of the width: so near to an edge, a label on a phone would be cut off by it
 CURVE_COLOURS = ("#2a9d8f", "#a06cb8", "#4f86c6", "#c46a8f", "#8f8f3a", "#8a94a3")
 
 
@@ -54,7 +55,7 @@ def accuracy_against_cost(
         x=[cost for cost, _, _ in shown],
         y=[accuracy for _, accuracy, _ in shown],
         mode="markers",
-        name=f"trials ({searched})",
+        name=f"trials ({searched.partition(',')[0]})",
         marker={
             "symbol": "circle-open",
             "size": 8,
@@ -102,19 +103,19 @@ def accuracy_against_cost(
             hovertemplate=f"%{{text}}<br>%{{x:.4~g}} {unit}<extra></extra>",
         )
     costs = [cost for cost, _, _ in shown] + [cost for cost, _ in finals] + ([bound] if bound is not None else [])
+    # Plotly takes what lies on a logarithmic axis as exponents.
     wide = _is_wide(costs)
+    low, high = map(math.log10, _span(costs)) if wide else _span(costs)
+    figure.update_xaxes(type="log" if wide else "linear", range=[low, high])
     if bound is not None:
         figure.add_vline(x=bound, line={"color": RED, "width": 1.5, "dash": "dash"})
+        place = math.log10(bound) if wide else bound
+        share = (place - low) / (high - low)
         figure.add_annotation(
-            x=math.log10(bound) if wide else bound, y=1, yref="paper", yanchor="bottom", showarrow=False,
+            x=place, y=1, yref="paper", yanchor="bottom", showarrow=False,
+            xanchor="left" if share < _EDGE else "right" if share > 1 - _EDGE else "center",
             text=f"budget {_bound_text(bound, unit)}", font={"color": RED, "size": 12}, name="budget",
         )  # fmt: skip
-    low, high = _span(costs)
-    if wide:
-        # Plotly takes the range of a logarithmic axis as exponents.
-        figure.update_xaxes(type="log", range=[math.log10(low), math.log10(high)])
-    else:
-        figure.update_xaxes(range=[low, high])
     figure.update_xaxes(title_text=axis)
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", range=[floor, top])
     return styled(figure)
