@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from archfit.data import data_folder
 
@@ -63,14 +65,24 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, one_thread: None) -> Finished:
-    """The smallest search there is, about 20 seconds: many tests share it, none may change its folder."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
+    """The smallest search there is, about 20 seconds: many tests share it, none may change its folder.
+
+    It runs once; each process that pytest-xdist tests in has a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
     options = "--latency 5ms --trials 3 --proxy-epochs 0.3 --final-epochs 2 --width 0.18 --workers 1 --finalists 1"
     options += " --sampler random"  # measures no plain networks first
-    command = [sys.executable, "-m", "archfit", "search", "digits", *options.split(), "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return Finished(folder, done.stdout, done.stderr)
+    command = [sys.executable, "-m", "archfit", "search", "digits", *options.split(), "--out", "finished"]
+    with FileLock(shared / "lock"):
+        if not (shared / "stderr").is_file():
+            done = subprocess.run(command, cwd=shared, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stderr
+            (shared / "stdout").write_text(done.stdout)
+            (shared / "stderr").write_text(done.stderr)
+    folder = shutil.copytree(shared / "finished", tmp_path_factory.mktemp("runs") / "finished")
+    return Finished(Path(folder), (shared / "stdout").read_text(), (shared / "stderr").read_text())
 
 
 @pytest.fixture(scope="session")
