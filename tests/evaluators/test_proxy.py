@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from torch import nn
 
 from archfit.architecture import Architecture
 from archfit.data import ImageData, MemorySplit
+from archfit.errors import DivergedError
 from archfit.evaluators import Evaluator, ProxyTraining, proxy
-from archfit.training import METRICS, confusion_matrix, predict_logits, trainer
+from archfit.training import METRICS, Recipe, confusion_matrix, predict_logits, trainer
 
 ARCHITECTURE = Architecture("toy", (("width", 2),))
 
@@ -87,3 +89,45 @@ def test_timing_changes_neither_weights_nor_seeds() -> None:
     accuracy, same, _ = _evaluate(ProxyTraining(3.75))
     assert timed == accuracy
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), same.parameters(), strict=True))
+
+
+class Diverging(nn.Module):
+    """Gives what is not a number in training mode, in the first `bad` batches of its life."""
+
+    def __init__(self, bad: int) -> None:
+        super().__init__()
+        self.network = _network()
+        self.bad = bad
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(images)
+        if self.training and self.bad:
+            self.bad -= 1
+            logits = logits * torch.nan
+        return logits
+
+
+def test_what_diverges_is_begun_anew_at_half_the_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes: list[Recipe] = []
+    begun: list[torch.Tensor] = []
+    fit = trainer.fit
+
+    def watched(network: nn.Module, data: ImageData, recipe: Recipe, **options: Any) -> Any:
+        recipes.append(recipe)
+        begun.append(next(network.parameters()).clone())
+        return fit(network, data, recipe, **options)
+
+    monkeypatch.setattr(trainer, "fit", watched)
+    monkeypatch.setattr("archfit.training.fit", watched)
+    evaluator = ProxyTraining(4.0)
+    accuracy = evaluator.evaluate(ARCHITECTURE, Diverging(1), DATA, seed=0, on_progress=lambda _: None)
+    assert accuracy >= 0.85
+    whole, half = recipes
+    assert half.learning_rate == whole.learning_rate / 2
+    assert half.filter_learning_rate == whole.filter_learning_rate / 2
+    assert torch.equal(*begun)
+
+
+def test_what_diverges_twice_has_failed() -> None:
+    with pytest.raises(DivergedError, match="the loss is nan"):
+        ProxyTraining(4.0).evaluate(ARCHITECTURE, Diverging(10**6), DATA, seed=0, on_progress=lambda _: None)

@@ -10,9 +10,12 @@ from torch import nn
 
 from archfit.architecture import Architecture
 from archfit.data import ImageData
-from archfit.training import get_metric, proxy_recipe, score, training_rate
+from archfit.errors import DivergedError
+from archfit.training import Recipe, get_metric, proxy_recipe, score, training_rate
 
 _MOST_TIMES = 8.0
+_RATES = (1.0, 0.5)
+"""Of the recipe's learning rates: a network that diverges is begun anew once, more carefully."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,24 @@ class ProxyTraining:
         recipe = proxy_recipe(data, self._epochs_of(network, data), pretrained=self.pretrained)
         if self.continued:
             recipe = replace(recipe, whiten=False, warmup=0.1)
-        fit(
-            network,
-            data,
-            recipe,
-            seed=seed,
-            accelerator=self.accelerator,
-            memory_format=self.memory_format,
-            validate=False,
-            on_progress=lambda progress: on_progress(progress.step / progress.steps),
-        )
+        begun = copy.deepcopy(network.state_dict())
+        for factor in _RATES:
+            network.to("cpu").load_state_dict(begun)
+            try:
+                fit(
+                    network,
+                    data,
+                    _scaled(recipe, factor),
+                    seed=seed,
+                    accelerator=self.accelerator,
+                    memory_format=self.memory_format,
+                    validate=False,
+                    on_progress=lambda progress: on_progress(progress.step / progress.steps),
+                )
+                break
+            except DivergedError:
+                if factor == _RATES[-1]:
+                    raise
         return score(
             network,
             data.validation,
@@ -85,3 +96,11 @@ class ProxyTraining:
             fastest=True,
         )
         return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, rate / self.typical_rate))
+
+
+def _scaled(recipe: Recipe, factor: float) -> Recipe:
+    return replace(
+        recipe,
+        learning_rate=factor * recipe.learning_rate,
+        filter_learning_rate=factor * recipe.filter_learning_rate,
+    )
