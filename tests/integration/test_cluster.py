@@ -73,12 +73,12 @@ def _trials(folder: Path) -> list[TrialRecord]:
 
 def test_a_driver_that_is_killed_loses_no_finished_trial(cluster: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "archfit", "search", "digits", *SEARCH, "--trials", "4", "--out", str(folder)]
+    command = [sys.executable, "-m", "archfit", "search", "digits", *SEARCH, "--trials", "3", "--out", str(folder)]
     command += ["--executor", "ray", "--address", cluster.address, "--storage", "journal"]
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(command, stderr=log, stdout=log)
         deadline = time.monotonic() + 300
-        while sum(trial.state == "complete" for trial in _trials(folder)) < 2:
+        while not any(trial.state == "complete" for trial in _trials(folder)):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             assert driver.poll() is None, (tmp_path / "log").read_text()
             time.sleep(1.0)  # reading the journal takes as much of a core as a worker needs
@@ -91,14 +91,14 @@ def test_a_driver_that_is_killed_loses_no_finished_trial(cluster: Any, tmp_path:
     assert resumed.returncode == 0, resumed.stderr
     assert "a Ray cluster trains 2 candidates at a time; they are timed on ray: " in resumed.stderr
     after = {trial.number: trial for trial in _trials(folder)}
-    assert len(after) == 4
+    assert len(after) == 3
+    assert before
     assert all(after[number] == trial for number, trial in before.items())
     assert {trial.state for trial in after.values()} <= {"complete", "pruned"}
     result = json.loads((folder / "result.json").read_text())
     assert result["machine"]["processor"].startswith("ray: ")
     assert 0 < result["latency_ms"]["p50"] < 20
-    page = subprocess.run([sys.executable, "-m", "archfit", "report", str(folder)], capture_output=True, text=True)
-    assert page.returncode == 0, page.stderr
+    assert "ray: " in archfit.report(folder).read_text()
 
 
 def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
