@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import archfit
+from archfit.pipeline import report
 from archfit.study.record import TrialRecord
 from archfit.study.storage import close_study, open_study, records
 
@@ -28,7 +29,7 @@ pytestmark = [
 MARKED = {"archfit_device": 1}
 SEARCH = [
     "--params",
-    "200k",
+    "300k",
     "--latency",
     "20ms",
     "--proxy-epochs",
@@ -98,7 +99,7 @@ def test_a_driver_that_is_killed_loses_no_finished_trial(cluster: Any, tmp_path:
     result = json.loads((folder / "result.json").read_text())
     assert result["machine"]["processor"].startswith("ray: ")
     assert 0 < result["latency_ms"]["p50"] < 20
-    assert "ray: " in archfit.report(folder).read_text()
+    assert "ray: " in report(folder).read_text()
 
 
 def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
