@@ -6,7 +6,7 @@ from study_toy import ToySpace, toy_trial
 
 from archfit.cost import Cost
 from archfit.study.limits import trials_since_best
-from archfit.study.ranking import next_promotion, rank
+from archfit.study.ranking import contenders, next_promotion, rank
 
 SPACE = ToySpace()
 
@@ -88,3 +88,12 @@ def test_a_lucky_reward_does_not_come_first() -> None:
     best = max((trial.reward or 0.0, trial.number) for trial in trials)
     trials[0] = toy_trial(0, best[0] + 0.001)  # its likes have half a tenth to a tenth less
     assert rank(trials, ToySpace(), _worth)[0].number == best[1]
+
+
+def test_the_most_accurate_is_among_the_first_two_contenders() -> None:
+    # By 0.01 less a multiply-add: 0.5, 0.54, 0.58, 0.62, 0.66, 0.20.
+    trials = [replace(trial, cost=Cost(params=1, madds=trial.number)) for trial in SIX]
+    trials[5] = replace(trials[5], cost=Cost(params=1, madds=55))
+    assert [t.number for t in rank(trials, SPACE, _worth)] == [4, 3, 2, 1, 0, 5]
+    assert [t.number for t in contenders(trials, SPACE, _worth)] == [4, 5, 3, 2, 1, 0]
+    assert contenders([], SPACE, _worth) == []

@@ -23,7 +23,7 @@ from archfit.report.record import TrainedNetwork
 from archfit.reward import Reward, worth
 from archfit.spaces import MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining
-from archfit.study.ranking import rank
+from archfit.study.ranking import contenders
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.training import get_metric, score
@@ -60,7 +60,7 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = rank(trials, self.space, partial(worth, self.reward, self.request.budget))
+        ranked = contenders(trials, self.space, partial(worth, self.reward, self.request.budget))
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []

@@ -30,6 +30,23 @@ def rank(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> lis
     return [t for rung in rungs for t in _ranked(trials, rung, space, worth) if t.number not in went_on]
 
 
+def contenders(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> list[TrialRecord]:
+    """In which order trials are to become finalists: the best by the reward and the most accurate by turns.
+
+    Of finalists the most accurate wins, so it has to be among them, whatever a reward thinks of the latency that it
+    leaves unused.
+
+    Args:
+        trials: Of a study.
+        space: Of the trials.
+        worth: The reward.
+    """
+    by_accuracy = rank(trials, space, lambda accuracy, _: accuracy)
+    pairs = zip(rank(trials, space, worth), by_accuracy, strict=True)
+    by_number = {trial.number: trial for pair in pairs for trial in pair}
+    return list(by_number.values())
+
+
 def next_promotion(
     trials: Sequence[TrialRecord],
     factors: Sequence[float],
