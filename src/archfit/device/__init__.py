@@ -4,7 +4,7 @@ from archfit.device.cache import CostCache, cache_key
 from archfit.device.cluster import ClusterDevice
 from archfit.device.costing import cost_key, measure_cost
 from archfit.device.export import as_deployed, export_candidate, export_winner
-from archfit.device.files import measure_deployed, measure_file, read_network
+from archfit.device.files import measure_file, read_network
 from archfit.device.latency_table import LatencyTable
 from archfit.device.local import LocalDevice, processor_name
 from archfit.device.memory import peak_activation_bytes, weights_bytes
@@ -28,7 +28,6 @@ __all__ = [
     "export_winner",
     "get_runtime",
     "measure_cost",
-    "measure_deployed",
     "measure_file",
     "peak_activation_bytes",
     "processor_name",

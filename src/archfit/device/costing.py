@@ -48,6 +48,7 @@ def measure_cost(
     cache: CostCache | None = None,
     key: str | None = None,
     stop_if: Callable[[Cost], bool] | None = None,
+    deployed: bytes | None = None,
 ) -> Cost:
     """Parameters and multiply-adds, then memory of the exported network, then its latency as it would be deployed.
 
@@ -59,6 +60,8 @@ def measure_cost(
         cache: Read before anything is determined; a complete cost is stored in it.
         key: Of this network in the cache, as of `cost_key`; without it the cache is not used.
         stop_if: Asked after the static costs, and again after memory: if it says yes, the cost so far is returned.
+        deployed: The file that the module was exported to, serialised ONNX with the preprocessing inside; without it
+            what is timed is as fast as that would be.
 
     Returns:
         A complete cost, or, when stopped, one without latency and perhaps without memory.
@@ -72,7 +75,7 @@ def measure_cost(
     if stop_if is not None and stop_if(cost):
         return cost
     model = export_candidate(module, task)
-    deployed = as_deployed(model)
+    deployed = deployed or as_deployed(model)
     memory_bytes = peak_activation_bytes(model) + weights_bytes(model)
     cost = replace(cost, memory_bytes=memory_bytes, file_bytes=len(deployed))
     if stop_if is not None and stop_if(cost):

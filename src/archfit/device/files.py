@@ -6,11 +6,7 @@ import math
 from contextlib import nullcontext
 from pathlib import Path
 
-from torch import nn
-
-from archfit.architecture import Task
-from archfit.cost import Cost, count_madds, count_params
-from archfit.device.export import export_candidate
+from archfit.cost import Cost
 from archfit.device.memory import inferred_graph, parse_model, peak_activation_bytes, weights_bytes
 from archfit.device.protocol import Device, Quiet
 from archfit.errors import DeviceError
@@ -34,40 +30,6 @@ def measure_file(path: Path, device: Device, *, runtime: str, threads: int = 1, 
         memory_bytes=peak_activation_bytes(model) + weights_bytes(model),
         latency=latency,
         file_bytes=path.stat().st_size,
-    )
-
-
-def measure_deployed(
-    model: bytes,
-    module: nn.Module,
-    task: Task,
-    device: Device,
-    *,
-    runtime: str,
-    threads: int = 1,
-    quiet: Quiet = nullcontext,
-) -> Cost:
-    """The cost of an exported network whose module is at hand: counts are the module's, the latency is the export's.
-
-    A runtime that executes modules (eager PyTorch) is given the module, without the preprocessing.
-
-    Args:
-        model: As deployed: serialised ONNX with the preprocessing inside.
-        module: It was exported from.
-        task: Of the module.
-        device: To measure on.
-        runtime: Name.
-        threads: That one inference may use.
-        quiet: Entered around the timed part alone.
-    """
-    candidate = export_candidate(module, task)
-    run = model if runtime == "onnxruntime" else candidate
-    return Cost(
-        params=count_params(module),
-        madds=count_madds(module, task),
-        memory_bytes=peak_activation_bytes(candidate) + weights_bytes(candidate),
-        latency=device.measure(run, module, runtime=runtime, threads=threads, quiet=quiet),
-        file_bytes=len(model),
     )
 
 

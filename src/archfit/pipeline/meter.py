@@ -22,7 +22,6 @@ from archfit.device import (
     LocalDevice,
     cost_key,
     measure_cost,
-    measure_deployed,
     read_network,
 )
 from archfit.device.protocol import Quiet
@@ -165,8 +164,8 @@ class CostMeter:
         self._cache.put(key, cost)
         return cost
 
-    def exported(self, network: nn.Module) -> Cost:
-        """Cost of a network, measured anew."""
+    def exported(self, network: nn.Module, deployed: bytes | None = None) -> Cost:
+        """Cost of a network, measured anew; `deployed` as of `measure_cost`."""
         return measure_cost(
             network,
             self._data.task,
@@ -174,19 +173,12 @@ class CostMeter:
             runtime=self._runtime,
             threads=self._threads,
             quiet=self.quiet,
+            deployed=deployed,
         )
 
     def file(self, path: Path, network: nn.Module) -> Cost:
         """Cost of an exported file, measured anew; parameters and multiply-adds are those of its module."""
-        return measure_deployed(
-            read_network(path),
-            network,
-            self._data.task,
-            self._device,
-            runtime=self._runtime,
-            threads=self._threads,
-            quiet=self.quiet,
-        )
+        return self.exported(network, read_network(path))
 
 
 def _counted(space: SearchSpace, architecture: Architecture, task: Task) -> Cost:

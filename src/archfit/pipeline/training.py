@@ -17,7 +17,7 @@ from archfit.architecture import Task
 from archfit.cost import count_params
 from archfit.data import Augmentation, ImageData
 from archfit.deploy import NETWORK, load_weights, test_deployed, write_network
-from archfit.device import LocalDevice, measure_deployed, read_network
+from archfit.device import LocalDevice, measure_cost, read_network
 from archfit.nn.cells import CellNetwork
 from archfit.pipeline.model import Model, resolve_model
 from archfit.pipeline.outcome import machine_of
@@ -183,13 +183,13 @@ class TrainRun:
         )
         test, parity = test_deployed(folder / NETWORK, network, data)
         device = LocalDevice()
-        cost = measure_deployed(
-            read_network(folder / NETWORK),
+        cost = measure_cost(
             network,
             data.task,
             device,
             runtime=request.runtime,
             threads=request.threads,
+            deployed=read_network(folder / NETWORK),
         )
         best_epoch, _, validation = max(curve, key=lambda row: (row[2], -row[0]))
         self.run.tick("train", at_least=0)
