@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -69,24 +70,32 @@ def test_the_seed_decides() -> None:
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
 
 
-def _steps(evaluator: ProxyTraining, monkeypatch: pytest.MonkeyPatch, rate: float) -> int:
-    """Steps of a training of a network that trains at `rate` images per second."""
+@pytest.mark.parametrize(("times", "images"), [(0.5, 8_000), (1.0, 16_000), (0.1, 2_000), (90.0, 128_000)])
+def test_in_equal_time_a_fast_network_sees_more(monkeypatch: pytest.MonkeyPatch, times: float, images: int) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(proxy, "training_rate", lambda *_, **__: rate)
+    monkeypatch.setattr(proxy, "relative_rate", lambda *_, **__: times)
     monkeypatch.setattr(trainer, "fit", lambda _network, data, recipe, **_: seen.append(recipe.images(len(data.train))))
+    evaluator = ProxyTraining(100.0, typical=_network)
     evaluator.evaluate(ARCHITECTURE, _network(), DATA, seed=0, on_progress=lambda _: None)
-    return seen[0]
+    assert seen == [images]
 
 
-@pytest.mark.parametrize(("rate", "images"), [(50.0, 8_000), (100.0, 16_000), (10.0, 2_000), (9_000.0, 128_000)])
-def test_in_equal_time_a_fast_network_sees_more(monkeypatch: pytest.MonkeyPatch, rate: float, images: int) -> None:
-    assert _steps(ProxyTraining(100.0, typical_rate=100.0), monkeypatch, rate) == images
+class Slow(nn.Module):
+    """Takes a tenth of a second per step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _network()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.1)
+        return self.network(images)
 
 
 def test_timing_changes_neither_weights_nor_seeds() -> None:
-    # No machine has the typical rate, so an eighth of the epochs is left.
-    timed, network, _ = _evaluate(ProxyTraining(30.0, typical_rate=1e12))
-    accuracy, same, _ = _evaluate(ProxyTraining(3.75))
+    # The typical network is over eight times as slow.
+    timed, network, _ = _evaluate(ProxyTraining(1.0, typical=Slow))
+    accuracy, same, _ = _evaluate(ProxyTraining(8.0))
     assert timed == accuracy
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), same.parameters(), strict=True))
 

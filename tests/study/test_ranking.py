@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from study_toy import ToySpace, toy_trial
 
 from archfit.cost import Cost
 from archfit.study.limits import trials_since_best
 from archfit.study.ranking import contenders, next_promotion, rank
+from archfit.study.record import PLAIN
 
 SPACE = ToySpace()
 
@@ -95,5 +97,27 @@ def test_the_most_accurate_is_among_the_first_two_contenders() -> None:
     trials = [replace(trial, cost=Cost(params=1, madds=trial.number)) for trial in SIX]
     trials[5] = replace(trials[5], cost=Cost(params=1, madds=55))
     assert [t.number for t in rank(trials, SPACE, _worth)] == [4, 3, 2, 1, 0, 5]
-    assert [t.number for t in contenders(trials, SPACE, _worth)] == [4, 5, 3, 2, 1, 0]
-    assert contenders([], SPACE, _worth) == []
+    assert [t.number for t in contenders(trials, SPACE, _worth, 100)] == [4, 5, 3, 2, 1, 0]
+    assert contenders([], SPACE, _worth, 100) == []
+
+
+def test_the_best_plain_network_goes_on_with_the_first_third() -> None:
+    trials = [replace(trial, origin=PLAIN) if trial.number < 2 else trial for trial in SIX]
+    assert next_promotion(trials[:2], (3.0,), SPACE, _worth) is None
+    asked = [*trials, *(toy_trial(6 + n, None, width=6 - n, rung=1, promotes=5 - n, state="running") for n in (0, 1))]
+    assert next_promotion(asked, (3.0,), SPACE, _worth) == trials[1]
+    gone = [*asked, toy_trial(8, None, width=2, rung=1, promotes=1, state="failed")]
+    assert next_promotion(gone, (3.0,), SPACE, _worth) is None  # the worse plain one does not take its place
+
+
+@pytest.mark.parametrize(("images", "order"), [(10, [5, 0, 4, 3, 2, 1]), (10_000, [5, 4, 3, 2, 1, 0])])
+def test_the_best_plain_network_is_a_contender_unless_it_is_surely_behind(images: int, order: list[int]) -> None:
+    # 0.50 against 0.75: two standard errors of the best are 0.27 of ten images, 0.009 of ten thousand.
+    trials = [replace(SIX[0], origin=PLAIN), *SIX[1:]]
+    assert [t.number for t in contenders(trials, SPACE, _worth, images)] == order
+
+
+def test_a_plain_network_that_was_trained_less_long_is_behind() -> None:
+    further = toy_trial(6, 0.75, width=6, rung=1, promotes=5)
+    trials = [replace(SIX[0], origin=PLAIN), *SIX[1:], further]
+    assert [t.number for t in contenders(trials, SPACE, _worth, 10)] == [6, 4, 3, 2, 1, 0]

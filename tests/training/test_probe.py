@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from archfit.architecture import Task
-from archfit.training import probe_memory_format, training_rate
+from archfit.training import probe_memory_format, relative_rate, training_rate
 
 TASK = Task(channels=3, image_size=8, classes=4)
 
@@ -61,25 +61,36 @@ def test_no_time_still_gives_an_answer() -> None:
     assert probe.images_per_second > 0
 
 
-@pytest.mark.parametrize(("fastest", "rate"), [(True, 400), (False, 100)])
-def test_a_pause_is_not_the_networks(fastest: bool, rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+class _Timed(nn.Module):
+    """Each of its steps takes as many seconds as it is told."""
+
+    def __init__(self, clock: _Clock, *seconds: float) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+        self.clock = clock
+        self.seconds = iter(seconds)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.clock.now += next(self.seconds)
+        return self.layer(images.mean(dim=(2, 3)))
+
+
+def test_the_rate_is_that_of_the_median_step(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _Clock()
     monkeypatch.setattr("archfit.training.probe.time", clock)
+    network = _Timed(clock, 9.0, 0.04, 0.5, 0.01, 0.04)  # the first is not counted
+    rate = training_rate(lambda: network, TASK, memory_format="channels_last", batch_size=4, seconds=0.0)
+    assert rate == pytest.approx(100)
 
-    class Paused(nn.Module):
-        """Takes 10 ms in one step, 40 ms in most, and waits in one while another network is timed."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(3, 4)
-            self.steps = iter([9.0, 0.04, 0.5, 0.01, 0.04])
-
-        def forward(self, images: Tensor) -> Tensor:
-            clock.now += next(self.steps)
-            return self.layer(images.mean(dim=(2, 3)))
-
-    found = training_rate(Paused, TASK, memory_format="channels_last", batch_size=4, seconds=0.0, fastest=fastest)
-    assert found == pytest.approx(rate)
+def test_neither_a_pause_nor_a_slow_machine_is_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock()
+    monkeypatch.setattr("archfit.training.probe.time", clock)
+    # Twice as fast; in the second half the machine is slower, and each waits once while another network is timed.
+    one = _Timed(clock, 9.0, 0.01, 0.01, 0.53, 0.03, 0.03)
+    other = _Timed(clock, 1.0, 0.02, 0.02, 0.06, 0.56, 0.06)
+    rate = relative_rate(lambda: one, lambda: other, TASK, memory_format="channels_last", batch_size=4, steps=5)
+    assert rate == pytest.approx(2)
 
 
 def test_training_rate_grows_when_the_network_shrinks() -> None:

@@ -11,9 +11,12 @@ from torch import nn
 from archfit.architecture import Architecture
 from archfit.data import ImageData
 from archfit.errors import DivergedError
-from archfit.training import Recipe, get_metric, proxy_recipe, score, training_rate
+from archfit.training import Recipe, get_metric, proxy_recipe, relative_rate, score
 
 _MOST_TIMES = 8.0
+_FEWEST_STEPS = 4
+_TIMED_SHARE = 0.01
+"""Of the typical network's training steps, that are made beforehand to time them against the network's."""
 _RATES = (1.0, 0.5)
 """Of the recipe's learning rates: a network that diverges is begun anew once, more carefully."""
 
@@ -29,9 +32,9 @@ class ProxyTraining:
         memory_format: "channels_last" or "contiguous".
         pretrained: The networks come with inherited weights, which a recipe from scratch would undo.
         continued: The networks come from a shorter proxy training; the schedule begins anew, with a short warm-up.
-        typical_rate: Images per second of a typical network: each network is then trained for the time in which that
-            one sees `epochs`, up to eight times as many and not below an eighth of them. What is trained in full for a
-            given time is chosen by what it learns in a given time. None trains all for the same epochs.
+        typical: Makes a typical network: each network is then trained for the time in which that one would see
+            `epochs`, up to eight times as many and not below an eighth of them. What is trained in full for a given
+            time is chosen by what it learns in a given time. None trains all for the same epochs.
     """
 
     epochs: float
@@ -40,7 +43,7 @@ class ProxyTraining:
     memory_format: str = "channels_last"
     pretrained: bool = False
     continued: bool = False
-    typical_rate: float | None = None
+    typical: Callable[[], nn.Module] | None = None
 
     def evaluate(
         self,
@@ -84,18 +87,19 @@ class ProxyTraining:
         )
 
     def _epochs_of(self, network: nn.Module, data: ImageData) -> float:
-        if self.typical_rate is None:
+        if self.typical is None:
             return self.epochs
-        rate = training_rate(
+        batch_size = proxy_recipe(data, self.epochs).batch_size
+        times_typical = relative_rate(
             lambda: copy.deepcopy(network),
+            self.typical,
             data.task,
             memory_format=self.memory_format,
-            batch_size=proxy_recipe(data, self.epochs).batch_size,
+            batch_size=batch_size,
             accelerator=self.accelerator,
-            seconds=0.02 * self.epochs * len(data.train) / self.typical_rate,
-            fastest=True,
+            steps=max(_FEWEST_STEPS, round(_TIMED_SHARE * self.epochs * len(data.train) / batch_size)),
         )
-        return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, rate / self.typical_rate))
+        return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, times_typical))
 
 
 def _scaled(recipe: Recipe, factor: float) -> Recipe:

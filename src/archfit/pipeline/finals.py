@@ -60,7 +60,8 @@ class Finals:
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
-        ranked = contenders(trials, self.space, partial(worth, self.reward, self.request.budget))
+        reward = partial(worth, self.reward, self.request.budget)
+        ranked = contenders(trials, self.space, reward, len(self.data.validation))
         if not ranked:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -265,10 +265,9 @@ class SearchRun:
         """Memory format and training speed of a typical network, images per second of one worker."""
         if (stored := self.run.decision("probe")) is None:
             self.watch.step("timing a training step in both memory formats")
-            architecture = typical_architecture(space, self.task, self.request.seed)
             batch = proxy_recipe(self.data, 1).batch_size
             probe = probe_memory_format(
-                lambda: build_seeded(space, architecture, self.data.task),
+                self._typical(space),
                 self.task,
                 accelerator=self.accelerator,
                 batch_size=batch,
@@ -281,6 +280,11 @@ class SearchRun:
             self.run.decide("probe", stored)
             self.run.tick("search", at_least=0)
         return stored["memory_format"], stored["images_per_second"]
+
+    def _typical(self, space: SearchSpace) -> Callable[[], nn.Module]:
+        """Makes a typical network of the space, the same whenever the run goes on."""
+        architecture = typical_architecture(space, self.task, self.request.seed)
+        return partial(build_seeded, space, architecture, self.data.task)
 
     def _evaluators(
         self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float, workers: int
@@ -305,7 +309,7 @@ class SearchRun:
         given = self._given(space, meter)
         if self.objects.evaluator is not None:
             return [self.objects.evaluator], given
-        return self._proxies(memory_format, rate, workers), given
+        return self._proxies(space, memory_format, rate, workers), given
 
     def _given(self, space: SearchSpace, meter: CostMeter) -> Sequence[Architecture]:
         """What is tried before anything is proposed; a sampler that was asked for by name begins by itself."""
@@ -323,7 +327,7 @@ class SearchRun:
             self.run.decide("plain", stored)
         return [Architecture.from_json(one) for one in stored]
 
-    def _proxies(self, memory_format: str, rate: float, workers: int) -> list[ProxyTraining]:
+    def _proxies(self, space: SearchSpace, memory_format: str, rate: float, workers: int) -> list[ProxyTraining]:
         rungs, images = self.run.decision("proxy_epochs"), len(self.data.train)
         undecided = rungs is None
         if undecided:
@@ -346,7 +350,7 @@ class SearchRun:
             accelerator,
             memory_format,
             pretrained=self.trained is not None,
-            typical_rate=rate if equal else None,
+            typical=self._typical(space) if equal else None,
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 

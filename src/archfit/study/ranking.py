@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from archfit.architecture import SearchSpace, to_indices
 from archfit.cost import Cost
 from archfit.samplers import Observation, denoised
-from archfit.study.record import TrialRecord
+from archfit.study.record import PLAIN, TrialRecord
 
 Worth = Callable[[float, Cost], float]
 """The reward of an accuracy in [0, 1] at a cost."""
@@ -30,21 +31,37 @@ def rank(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> lis
     return [t for rung in rungs for t in _ranked(trials, rung, space, worth) if t.number not in went_on]
 
 
-def contenders(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> list[TrialRecord]:
+def contenders(
+    trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth, validation_images: int
+) -> list[TrialRecord]:
     """In which order trials are to become finalists: the best by the reward and the most accurate by turns.
 
     Of finalists the most accurate wins, so it has to be among them, whatever a reward thinks of the latency that it
-    leaves unused.
+    leaves unused. The best of the plain networks is the second, unless it is surely behind: the few minutes by which
+    candidates are ranked favour small networks, which learn fast and then no more, and of many of them the luckiest.
 
     Args:
         trials: Of a study.
         space: Of the trials.
         worth: The reward.
+        validation_images: That gave the accuracies.
     """
+    by_reward = rank(trials, space, worth)
     by_accuracy = rank(trials, space, lambda accuracy, _: accuracy)
-    pairs = zip(rank(trials, space, worth), by_accuracy, strict=True)
-    by_number = {trial.number: trial for pair in pairs for trial in pair}
-    return list(by_number.values())
+    ordered = [trial for pair in zip(by_reward, by_accuracy, strict=True) for trial in pair]
+    plain = next((trial for trial in by_reward if trial.origin == PLAIN), None)
+    if plain is not None and not _surely_behind(plain, by_accuracy[0], validation_images):
+        ordered.insert(1, plain)
+    return list({trial.number: trial for trial in ordered}.values())
+
+
+def _surely_behind(trial: TrialRecord, best: TrialRecord, images: int) -> bool:
+    """By two standard errors of the best accuracy, or trained less long."""
+    if trial.rung < best.rung:
+        return True
+    assert trial.accuracy is not None
+    assert best.accuracy is not None
+    return best.accuracy - trial.accuracy > 2 * math.sqrt(best.accuracy * (1 - best.accuracy) / images)
 
 
 def next_promotion(
@@ -57,7 +74,8 @@ def next_promotion(
     """The candidate that is due to be trained on, or None (asynchronous successive halving, arXiv:1810.05934).
 
     Of those surely within the budget that were trained to a rung, the best 1 in `factors[rung]` go on; higher rungs
-    first.
+    first. With the first of them the best of the plain networks goes on, whatever its place: what the search finds is
+    to be compared with what one would have built by hand, and small networks learn fastest at first.
 
     Args:
         trials: All of the study, those that wait or run too.
@@ -69,7 +87,10 @@ def next_promotion(
     asked = {t.promotes for t in trials}
     for rung in reversed(range(len(factors))):
         ranked = [t for t in _ranked(trials, rung, space, worth) if t.cost is not None and holds(t.cost)]
-        for trial in ranked[: int(len(ranked) / factors[rung])]:
+        due = ranked[: int(len(ranked) / factors[rung])]
+        if due:
+            due += [trial for trial in ranked if trial.origin == PLAIN][:1]
+        for trial in due:
             if trial.number not in asked:
                 return trial
     return None

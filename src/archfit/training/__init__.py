@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         top_k,
     )
     from archfit.training.optimisers import make_optimiser, rate_at
-    from archfit.training.probe import Probe, one_thread, probe_memory_format, training_rate
+    from archfit.training.probe import Probe, one_thread, probe_memory_format, relative_rate, training_rate
     from archfit.training.recipes import Recipe, final_recipe, proxy_recipe, supernet_recipe, transfer_recipe
     from archfit.training.records import Group, Progress, Training
     from archfit.training.scoring import MEMORY_FORMATS, predict_logits, score
@@ -50,6 +50,7 @@ __all__ = [
     "probe_memory_format",
     "proxy_recipe",
     "rate_at",
+    "relative_rate",
     "score",
     "supernet_recipe",
     "top_k",
@@ -74,7 +75,7 @@ __getattr__, __dir__ = door(
             "top_k",
         ],
         "optimisers": ["make_optimiser", "rate_at"],
-        "probe": ["Probe", "one_thread", "probe_memory_format", "training_rate"],
+        "probe": ["Probe", "one_thread", "probe_memory_format", "relative_rate", "training_rate"],
         "recipes": ["Recipe", "final_recipe", "proxy_recipe", "supernet_recipe", "transfer_recipe"],
         "records": ["Group", "Progress", "Training"],
         "scoring": ["MEMORY_FORMATS", "predict_logits", "score"],

@@ -57,9 +57,7 @@ def probe_memory_format(
         turns = 0
         while turns < 2 or time.monotonic() < deadline:
             for name, step in steps.items():
-                start = time.perf_counter()
-                step()
-                elapsed = time.perf_counter() - start
+                elapsed = _seconds(step)
                 if turns > 0:  # the first step allocates
                     best[name] = min(best.get(name, elapsed), elapsed)
             turns += 1
@@ -76,7 +74,6 @@ def training_rate(
     batch_size: int,
     accelerator: str = "cpu",
     seconds: float = 1.0,
-    fastest: bool = False,
 ) -> float:
     """Images per second of a network's training steps on one thread, by the median step.
 
@@ -87,8 +84,6 @@ def training_rate(
         batch_size: Images per step.
         accelerator: Where training will run.
         seconds: To spend; at least five steps are made.
-        fastest: By the fastest step, as `Probe` has it: what only some steps wait for is left out, as the pause while
-            another network is timed.
     """
     images, labels = _random_batch(task, batch_size, accelerator)
     step = _step(build(), images, labels, memory_format)
@@ -97,10 +92,46 @@ def training_rate(
         times: list[float] = []
         deadline = time.monotonic() + seconds
         while len(times) < 4 or time.monotonic() < deadline:
-            start = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - start)
-    return batch_size / (min(times) if fastest else statistics.median(times))
+            times.append(_seconds(step))
+    return batch_size / statistics.median(times)
+
+
+def relative_rate(
+    build: Callable[[], nn.Module],
+    other: Callable[[], nn.Module],
+    task: Task,
+    *,
+    memory_format: str,
+    batch_size: int,
+    accelerator: str = "cpu",
+    steps: int = 4,
+) -> float:
+    """How many times as fast as another network one trains, by the median over pairs of steps.
+
+    The steps of a pair follow each other, so that it does not matter how fast the machine is at that moment, nor if
+    one of them has to wait.
+
+    Args:
+        build: Makes the network.
+        other: Makes the one that it is compared with.
+        task: Gives both networks' input shape.
+        memory_format: "channels_last" or "contiguous".
+        batch_size: Images per step.
+        accelerator: Where training will run.
+        steps: Timed, of each.
+    """
+    images, labels = _random_batch(task, batch_size, accelerator)
+    one, another = (_step(make(), images, labels, memory_format) for make in (build, other))
+    with one_thread():
+        one()
+        another()
+        return statistics.median(_seconds(another) / _seconds(one) for _ in range(steps))
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 @contextmanager
