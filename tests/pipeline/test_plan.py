@@ -13,6 +13,7 @@ from archfit.pipeline.plan import (
     plain_networks,
     proxy_epochs_for,
     scaled_to,
+    sees_enough,
     typical_architecture,
     untimed_final_epochs,
 )
@@ -64,6 +65,26 @@ def test_plain_networks_are_the_largest_of_each_operation_that_hold_the_budget()
     assert plain_networks(space, task, Budget(params=1), cost) == []
     assert plain_networks(space, task, Budget(latency_ms=1), cost) == []  # which was not measured
     assert plain_networks(space, task, Budget(), cost) == [ladder[0] for ladder in ladders]
+
+
+@pytest.mark.parametrize(
+    ("request_", "images", "rate", "expected"),
+    [
+        # 900 s for two finalists in two workers: 300,000 images at 334 a second.
+        (SearchRequest("digits", workers=2), 60_000, 334, True),
+        (SearchRequest("digits", workers=2), 60_000, 333, False),
+        (SearchRequest("digits", workers=9), 60_000, 333, False),
+        (SearchRequest("digits", workers=1), 60_000, 667, True),
+        (SearchRequest("digits", workers=1), 60_000, 666, False),
+        # Six epochs of fewer images.
+        (SearchRequest("digits", workers=2), 1_500, 10, True),
+        (SearchRequest("digits", workers=2), 1_500, 9, False),
+        (SearchRequest("digits", workers=2, final_epochs=1), 1_500, 1, True),
+        (SearchRequest("digits", workers=2, limits=Limits(trials=3)), 1_500, 1, True),
+    ],
+)
+def test_what_sees_enough_images_in_the_time(request_: SearchRequest, images: int, rate: float, expected: bool) -> None:
+    assert sees_enough(request_, images, rate) is expected
 
 
 def test_what_a_candidate_of_a_halving_costs() -> None:

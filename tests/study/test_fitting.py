@@ -56,6 +56,7 @@ def _fit(
     scale: bool = True,
     seed: int = 0,
     seconds: float = math.inf,
+    trainable: Callable[[SearchSpace], bool] = lambda _: True,
 ) -> tuple[Fitted, list[tuple[str, int, int]]]:
     told: list[tuple[str, int, int]] = []
     fitted = fit_space(
@@ -66,6 +67,7 @@ def _fit(
         scale=scale,
         seed=seed,
         seconds=seconds,
+        trainable=trainable,
         on_sample=lambda *sample: told.append(sample),
     )
     return fitted, told
@@ -105,6 +107,20 @@ def test_the_first_step_that_fits_is_found(bound: int) -> None:
     # Step 0, then at most 3 of the other 8 decide, and one more is sampled where none of them was the answer.
     assert len({label for label, _, _ in told}) <= 5
     assert all(count <= 5 for _, count, _ in told)
+
+
+@pytest.mark.parametrize(("level", "found"), [(0, 3), (3, 3), (4, 4), (7, 7), (8, 8), (9, 8)])
+def test_and_the_first_that_can_be_trained(level: int, found: int) -> None:
+    asked: list[int] = []
+
+    def trainable(space: SearchSpace) -> bool:
+        assert isinstance(space, Ladder)
+        asked.append(space.level)
+        return space.level >= level
+
+    fitted, _ = _fit(Ladder(), Budget(params=70), _level_cost, trainable=trainable)
+    assert fitted.space == Ladder(found)
+    assert min(asked) >= 3  # what does not hold the budget need not be trained
 
 
 def test_without_scaling_the_space_is_only_sampled() -> None:

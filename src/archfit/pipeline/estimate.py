@@ -10,7 +10,7 @@ from archfit.architecture import space_size
 from archfit.cost import Budget, Cost
 from archfit.device import LocalDevice
 from archfit.pipeline.initial import resolve_initial
-from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import (
     Objects,
     chosen_space,
@@ -18,7 +18,7 @@ from archfit.pipeline.plan import (
     proxy_epochs_for,
     read_data,
     sample_space,
-    typical_architecture,
+    typical_builder,
     untimed_final_epochs,
 )
 from archfit.pipeline.request import SearchRequest
@@ -75,11 +75,10 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
         quiet=nullcontext,
     )
     with one_thread():
-        fitted = sample_space(space, request, data.task, meter, watch)
+        fitted = sample_space(space, request, data, meter, watch, accelerator=accelerator)
     watch.step("timing a training step")
-    typical = typical_architecture(fitted.space, data.task, request.seed)
     probe = probe_memory_format(
-        lambda: build_seeded(fitted.space, typical, data.task),
+        typical_builder(fitted.space, data.task, request.seed),
         data.task,
         accelerator=accelerator,
         batch_size=proxy_recipe(data, 1).batch_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,7 +27,7 @@ from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals, shown
 from archfit.pipeline.full_training import FullTrainings
 from archfit.pipeline.initial import INIT
-from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.outcome import SearchResult, summarise
 from archfit.pipeline.plan import (
     Objects,
@@ -39,7 +39,7 @@ from archfit.pipeline.plan import (
     proxy_epochs_for,
     sample_space,
     scaled_to,
-    typical_architecture,
+    typical_builder,
 )
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.sharing import Sharing
@@ -248,7 +248,15 @@ class SearchRun:
         """Scales the space to the budget, unless the user fixed its width."""
         if (stored := self.run.decision("space")) is not None:
             return scaled_to(space, stored["settings"])
-        fitted = sample_space(space, self.request, self.task, meter, self.watch, tick=lambda: self.run.tick("search"))
+        fitted = sample_space(
+            space,
+            self.request,
+            self.data,
+            meter,
+            self.watch,
+            accelerator=self.accelerator,
+            tick=lambda: self.run.tick("search"),
+        )
         if fitted.note:
             self.watch.note(f"space scaled to the budget: {fitted.note}")
         if self.request.budget.names():
@@ -267,7 +275,7 @@ class SearchRun:
             self.watch.step("timing a training step in both memory formats")
             batch = proxy_recipe(self.data, 1).batch_size
             probe = probe_memory_format(
-                self._typical(space),
+                typical_builder(space, self.task, self.request.seed),
                 self.task,
                 accelerator=self.accelerator,
                 batch_size=batch,
@@ -280,11 +288,6 @@ class SearchRun:
             self.run.decide("probe", stored)
             self.run.tick("search", at_least=0)
         return stored["memory_format"], stored["images_per_second"]
-
-    def _typical(self, space: SearchSpace) -> Callable[[], nn.Module]:
-        """Makes a typical network of the space, the same whenever the run goes on."""
-        architecture = typical_architecture(space, self.task, self.request.seed)
-        return partial(build_seeded, space, architecture, self.data.task)
 
     def _evaluators(
         self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float, workers: int
@@ -350,7 +353,7 @@ class SearchRun:
             accelerator,
             memory_format,
             pretrained=self.trained is not None,
-            typical=self._typical(space) if equal else None,
+            typical=typical_builder(space, self.task, self.request.seed) if equal else None,
         )
         return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 

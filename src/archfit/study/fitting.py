@@ -45,9 +45,12 @@ def fit_space(
     scale: bool,
     seed: int,
     seconds: float = math.inf,
+    trainable: Callable[[SearchSpace], bool] = lambda _: True,
     on_sample: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Fitted:
     """Makes the space smaller, by its own `smaller()`, until about half of its random members hold the budget.
+
+    And until it can be trained, which is asked where the budget is held.
 
     The steps are bisected; a step is settled by fewer samples where the first ones leave no doubt, or time is short.
 
@@ -59,6 +62,7 @@ def fit_space(
         scale: False keeps the space and only samples it.
         seed: Of the samples.
         seconds: After which a step is settled by three samples.
+        trainable: Whether there is time to train a space's networks.
         on_sample: Called with the step's settings, samples so far, and samples that hold the budget.
 
     Raises:
@@ -75,12 +79,15 @@ def fit_space(
             tried[step] = _sample(ladder, step, task, budget, measure, seed, end, on_sample)
         return tried[step]
 
+    def fits(step: int) -> bool:
+        return sampled(step).share >= ABOUT_HALF and trainable(ladder[step])
+
     low, high = 0, len(ladder) - 1
-    if len(ladder) > 1 and sampled(0).share < ABOUT_HALF:
+    if len(ladder) > 1 and not fits(0):
         low = 1
         while low < high:
             middle = (low + high) // 2
-            if sampled(middle).share >= ABOUT_HALF:
+            if fits(middle):
                 high = middle
             else:
                 low = middle + 1
