@@ -70,15 +70,15 @@ def test_plain_networks_are_the_largest_of_each_operation_that_hold_the_budget()
 @pytest.mark.parametrize(
     ("request_", "images", "rate", "expected"),
     [
-        # 900 s for two finalists in two workers: 300,000 images at 334 a second.
-        (SearchRequest("digits", workers=2), 60_000, 334, True),
-        (SearchRequest("digits", workers=2), 60_000, 333, False),
-        (SearchRequest("digits", workers=9), 60_000, 333, False),
-        (SearchRequest("digits", workers=1), 60_000, 667, True),
-        (SearchRequest("digits", workers=1), 60_000, 666, False),
-        # Six epochs of fewer images.
-        (SearchRequest("digits", workers=2), 1_500, 10, True),
-        (SearchRequest("digits", workers=2), 1_500, 9, False),
+        # 900 s for two finalists in two workers: 400,000 images at 445 a second.
+        (SearchRequest("digits", workers=2), 60_000, 445, True),
+        (SearchRequest("digits", workers=2), 60_000, 444, False),
+        (SearchRequest("digits", workers=9), 60_000, 444, False),
+        (SearchRequest("digits", workers=1), 60_000, 889, True),
+        (SearchRequest("digits", workers=1), 60_000, 888, False),
+        # Eight epochs of fewer images.
+        (SearchRequest("digits", workers=2), 1_500, 14, True),
+        (SearchRequest("digits", workers=2), 1_500, 13, False),
         (SearchRequest("digits", workers=2, final_epochs=1), 1_500, 1, True),
         (SearchRequest("digits", workers=2, limits=Limits(trials=3)), 1_500, 1, True),
     ],
