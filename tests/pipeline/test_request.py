@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 
+from archfit.cli.train import train
 from archfit.cost import Budget
 from archfit.errors import ArchfitError, InputError, RunError
 from archfit.pipeline import SearchRequest
-from archfit.pipeline.request import CUSTOM
+from archfit.pipeline.request import CUSTOM, RECIPE_FIELDS, TrainRequest
 from archfit.study.limits import Limits
 from archfit.training import available_cores
 
@@ -53,6 +55,19 @@ def test_parts_from_python_are_named() -> None:
     request = SearchRequest(CUSTOM, space=CUSTOM, evaluator=CUSTOM)
     assert request.custom == ("dataset", "space", "evaluator")
     assert request.command().endswith("# from Python, with its own dataset, space, evaluator")
+
+
+def test_the_command_of_a_training_has_only_options_that_there_are() -> None:
+    recipe = {"learning_rate": 0.1, "cutout": 3, "warmup": 0.2, "whiten": True}
+    flags = {"precision": "bf16-mixed", "log_every_n_steps": 5}
+    request = TrainRequest("mnasnet-small", "digits", epochs=2, recipe=recipe, flags=flags, flip=False)
+    assert request.command() == (
+        "archfit train mnasnet-small digits --epochs 2 --precision bf16-mixed --learning-rate 0.1 --cutout 3 --no-flip"
+        "  # from Python, with warmup=0.2, whiten=True, log_every_n_steps=5"
+    )
+    options = {parameter.replace("_", "-") for parameter in inspect.signature(train).parameters}
+    typed = TrainRequest("m", "d", recipe=dict.fromkeys(RECIPE_FIELDS, 1)).command().partition("#")[0]
+    assert {word[2:] for word in typed.split() if word.startswith("--")} <= options
 
 
 def test_workers_default_to_the_cores() -> None:

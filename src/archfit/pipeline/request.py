@@ -35,6 +35,8 @@ RECIPE_FIELDS = (
     *(field.name for field in fields(Recipe) if field.name not in ("epochs", "augmentation")),
     *AUGMENTATIONS,
 )
+_ONLY_FROM_PYTHON = ("warmup", "whiten", "filter_learning_rate", "filter_weight_decay", "flip")
+"""Fields of a training's recipe that are no options; `--flip` is the dataset's."""
 _MOST = {"width": 16, "image_size": 4096, "threads": 1024, "workers": 1024}
 """Past these a typing error is likelier than a wish, and a computer that swaps is a bad way to find out."""
 
@@ -355,14 +357,17 @@ class TrainRequest:
             raise RunError(f"the request of this run cannot be read ({error}); start a new one") from None
 
     def command(self) -> str:
-        """As it can be typed again."""
+        """As it can be typed again; parts that can be given from Python alone are named by a comment."""
         words = ["archfit", "train", self.model, self.dataset, "--epochs", f"{self.epochs:g}"]
+        recipe, flags = dict(self.recipe or {}), dict(self.flags or {})
+        python = {name: recipe.pop(name) for name in _ONLY_FROM_PYTHON if name in recipe}
         given = {
             "weights": self.weights,
             "image-size": self.image_size,
             "train-images": self.train_images,
             "patience": self.patience,
-            **{name.replace("_", "-"): value for name, value in (self.recipe or {}).items() if name != "flip"},
+            "precision": flags.pop("precision", None),
+            **{name.replace("_", "-"): value for name, value in recipe.items()},
         }
         for name, value in given.items():
             if value is not None:
@@ -372,8 +377,8 @@ class TrainRequest:
         for name in ("max_corrupt", "metric", "runtime", "threads", "accelerator", "devices", "seed"):
             if getattr(self, name) != getattr(type(self), name):  # the default
                 words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
-        return (
-            shlex.join(words)
-            if self.dataset != CUSTOM
-            else f"archfit.train({self.model!r}, ..., epochs={self.epochs:g})"
-        )
+        if self.dataset == CUSTOM:
+            return f"archfit.train({self.model!r}, ..., epochs={self.epochs:g})"
+        own = [f"{name}={value}" for name, value in {**python, **flags}.items()]
+        line = shlex.join(words)
+        return f"{line}  # from Python, with {', '.join(own)}" if own else line

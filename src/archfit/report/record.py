@@ -24,7 +24,7 @@ class TrainedNetwork:
         cost: Re-measured on the exported file.
         within_budget: By the re-measured cost.
         validation_accuracy: Of the final weights, in [0, 1].
-        test_accuracy: None unless it was tested (winner and references only).
+        test_accuracy: None unless it was tested (winner, references and control networks).
         epochs: It was trained for.
         seconds_train: Wall time of the training.
         curve: (epoch from 1, training loss, validation accuracy in [0, 1]) per epoch.

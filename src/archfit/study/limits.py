@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         trials: Architectures proposed in all, pruned and failed ones too.
         seconds: For search and final training together.
-        patience: Trained trials without a better reward.
+        patience: Trials in a row without a better reward, pruned ones too; see `trials_since_best`.
     """
 
     trials: int | None = None
@@ -44,7 +44,7 @@ class Limits:
 
 
 def trials_since_best(trials: Sequence[TrialRecord]) -> int:
-    """Trials after the trained one with the best reward; all of them if none was trained. Repeats and
+    """Trials after the trained one with the best reward; all of them if none was trained. Failed ones, repeats and
     networks that were trained on are left out.
 
     Args:
