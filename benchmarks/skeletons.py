@@ -21,7 +21,7 @@ from torch import nn
 from archfit.architecture import Architecture, Task
 from archfit.data import load_data
 from archfit.device import LocalDevice, measure_cost
-from archfit.pipeline.meter import build_seeded
+from archfit.nn.seeded import build_seeded
 from archfit.spaces import MnasSpace
 from archfit.study.candidates import training_pool
 from archfit.training import one_thread, training_rate

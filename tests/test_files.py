@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from archfit._files import write_whole
+from archfit._files import expanded, write_whole
+from archfit.errors import InputError
+
+
+def test_a_home_that_is_nobodys() -> None:
+    assert expanded("~/photos") == Path.home() / "photos"
+    with pytest.raises(InputError, match=r"^~nobody-of-that-name/photos begins with the home of a user"):
+        expanded("~nobody-of-that-name/photos")
 
 
 def test_a_file_is_replaced_and_readable(tmp_path: Path) -> None:

@@ -1,10 +1,20 @@
-"""Files that are whole whenever they are there."""
+"""Paths as users give them, and files that are whole whenever they are there."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from archfit.errors import InputError
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, "~" being the user's home. Raises `InputError` where the system knows no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path} begins with the home of a user whom the system does not know") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

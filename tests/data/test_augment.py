@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from archfit.data import Augmentation, cutout, random_crop, random_flip
+from archfit.errors import InputError
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -66,6 +67,12 @@ def test_type_shape_and_input_are_kept(dtype: torch.dtype) -> None:
     assert (result.dtype, result.shape) == (dtype, images.shape)
     assert torch.equal(images, before)
     assert not torch.equal(result, images)
+
+
+@pytest.mark.parametrize("name", ["crop_padding", "cutout"])
+def test_pixels_are_not_negative(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is -1; it must be 0 or more pixels"):
+        Augmentation(**{name: -1})
 
 
 def test_the_generator_decides() -> None:

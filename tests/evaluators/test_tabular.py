@@ -63,6 +63,7 @@ def test_nas_bench_macros_own_layout(tmp_path: Path) -> None:
         ),
         (CSV + "conv,8,0.5,0.7,100,0.5\n", "row 5: op=conv, width=8 is there twice"),
         (CSV.replace("0.8,0.8", "0.8,"), "row 2: 'accuracy_2' has no value"),
+        (CSV.replace("0.8,0.8", "0.8,0.8,0.8"), "row 2 has more values than there are columns"),
         (CSV.replace("0.8,0.8", "0.8,x"), "'accuracy_2' is 'x'; it must be a number"),
         (CSV.replace("0.8,0.8", "0.8,-1"), "row 2: an accuracy is outside of 0 to 1"),
         (CSV.replace("0.8,0.8", "0.8,180"), "row 2: an accuracy is outside of 0 to 100"),

@@ -126,6 +126,25 @@ def test_the_next_one_goes_on_if_the_best_fails(
     assert run.decision("kept") == tried[1]
 
 
+def _broken() -> nn.Module:
+    raise RuntimeError("it cannot be built")
+
+
+def test_a_finalist_that_fails_every_time_does_not_keep_the_best_from_going_on(
+    tmp_path: Path, pool: WorkerPool
+) -> None:
+    networks = _networks() | {"trial 1": _broken}
+    run = _decided(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        _trainings(run, pool, Notes(interrupts=True)).finalists(networks)
+    assert run.decision("kept") == "trial 0"
+    trained = _trainings(run, pool, Notes()).finalists(networks)
+    assert {name: training.stopped for name, training in trained.items()} == {"trial 0": False}
+    all_broken = dict.fromkeys(networks, _broken)
+    with pytest.raises(ArchfitError, match="it cannot be built"):
+        _trainings(_decided(tmp_path / "broken"), pool, Notes()).finalists(all_broken)
+
+
 @pytest.mark.parametrize(
     ("workers", "together", "seconds", "stops"),
     [

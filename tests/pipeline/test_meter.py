@@ -12,7 +12,8 @@ from archfit.architecture import Architecture, random_architecture
 from archfit.cost import Budget, count_madds, count_params
 from archfit.data import ImageData, load_data
 from archfit.device import CostCache, LocalDevice
-from archfit.pipeline.meter import QUICK, CostMeter, build_seeded
+from archfit.nn.seeded import build_seeded
+from archfit.pipeline.meter import QUICK, CostMeter
 from archfit.spaces import MnasSpace
 
 SPACE = MnasSpace(width=0.18)

@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import archfit
+from archfit.data import load_data
 from archfit.errors import InputError
-from archfit.pipeline import SearchRequest, SearchResult, measure_space, recorded
-from archfit.pipeline.sharing import SUPERNET, TABLE, PredictedCost
+from archfit.pipeline import SearchRequest, SearchResult, Silent, measure_space, recorded
+from archfit.pipeline.sharing import SUPERNET, TABLE, PredictedCost, Sharing
+from archfit.reward import absolute
 from archfit.spaces import MacroSpace, MnasSpace, Skeleton
+from archfit.study.limits import Limits
 from archfit.study.record import DERIVED
+from archfit.study.run_folder import RunFolder
 from archfit.study.shared_search import SharedSearch
 
 pytestmark = pytest.mark.slow
@@ -181,6 +185,25 @@ def test_a_space_that_cannot_share_says_which_can(tmp_path: Path) -> None:
 def test_searched_blocks_belong_to_the_mnas_space(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="only the mnas space has such blocks"):
         search(tmp_path / "blocks", space="enas-macro", searched_blocks=(1, 2))
+
+
+def test_the_supernet_is_trained_for_four_fifths_of_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SharedSearch, "seconds_per_round", lambda self: 10.0)
+    data = load_data("digits").without_test()
+    request = SearchRequest("digits", method="shared", limits=Limits(seconds=4_000.0), workers=1)
+    run = RunFolder.create(tmp_path / "run", request.to_json(), "0")
+    meter, device = cast(Any, None), cast(Any, None)
+    sharing = Sharing(
+        run, request, request.limits, data, SPACE, absolute, meter, device, "channels_last", "cpu", Silent()
+    )
+    cost = PredictedCost(SPACE, data.task, None)
+    # 2,000 s for the search, 1,600 s of them in rounds of 10 s, of all images but what no pair of batches holds.
+    assert sharing._epochs(cost) == pytest.approx(160, rel=0.02)
+    whole = sharing._shared(sharing._epochs(cost), cost)
+    assert whole.steps / sharing._settings(1.0).round_steps == pytest.approx(160, rel=0.05)
+    run.close()
 
 
 def test_a_request_says_its_command() -> None:

@@ -43,6 +43,13 @@ def test_higher_rungs_go_first() -> None:
     assert next_promotion([*SIX, *further], (3.0,), SPACE, _worth) is None
 
 
+def test_a_rung_that_does_not_fit_gives_way_to_a_lower_one() -> None:
+    further = [toy_trial(6 + n, 0.7 + 0.01 * n, width=6 - n, rung=1, promotes=5 - n) for n in range(2)]
+    trials = [*SIX, toy_trial(9, 0.9, width=6, depth=3), *further]
+    assert next_promotion(trials, (3.0, 2.0), SPACE, _worth, fits=lambda rung: rung < 2) == trials[6]
+    assert next_promotion(trials, (3.0, 2.0), SPACE, _worth, fits=lambda rung: False) is None
+
+
 def test_the_cost_is_no_matter_of_luck() -> None:
     cheap = replace(SIX[0], cost=Cost(params=1, madds=100))
     dear = replace(SIX[1], cost=Cost(params=1, madds=101))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -72,6 +73,26 @@ def test_a_folder_inside_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"run cannot be made \(.*\); choose another --out"):
         _create(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_could_not_be_made_is_refused_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    RunFolder.check_free(tmp_path / "not" / "there" / "yet")
+    with pytest.raises(RunError, match=rf"cannot be made \({tmp_path}/file is a file\); choose another --out"):
+        RunFolder.check_free(tmp_path / "file" / "deep" / "run")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(RunError, match=rf"cannot be made \({tmp_path} cannot be written\); choose another --out"):
+        RunFolder.check_free(tmp_path / "run")
+
+
+def test_a_file_system_without_locks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)"):
+        _create(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ def test_networks_without_a_latency_are_passed_over() -> None:
         _table(Measured(only=0), space=TINY)
 
 
+def test_few_networks_near_the_budget_are_not_sought_for_ever() -> None:
+    measured = Measured(only=3)
+    with pytest.raises(InputError, match="of 500 networks of space 'mnas' 3 came near enough to the budget"):
+        _table(measured)
+    assert len(measured.architectures) == 500
+
+
 def test_pieces_come_up_more_evenly_than_by_chance() -> None:
     def fewest(architectures: list[Architecture]) -> int:
         held = Counter(piece.key for a in architectures for piece in SPACE.pieces(a, TASK))

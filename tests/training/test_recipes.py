@@ -33,6 +33,7 @@ def test_batch_size_is_positive() -> None:
         ("optimiser", "adam", "unknown optimiser 'adam'; did you mean 'adamw'"),
         ("schedule", "cosin", "unknown schedule 'cosin'; did you mean 'cosine'"),
         ("learning_rate", 0.0, "learning_rate is 0.0; it must be a positive number"),
+        ("ema_decay", 1.0, "ema_decay is 1.0; it must be from 0 to below 1"),
         ("label_smoothing", 1.5, "label_smoothing is 1.5; it must be from 0 to 0.99"),
         ("layer_decay", 2.0, "layer_decay is 2.0; it must be from"),
         ("unfreeze", 1.0, "unfreeze is 1.0; it must be from 0 to 0.9"),

@@ -203,6 +203,25 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert score(network, chance, data, get_metric("accuracy")) == pytest.approx(best)
 
 
+def test_the_best_epoch_is_found_again_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+    recipe = Recipe(6, batch_size=8, learning_rate=0.05)
+    left = fit(_network(), DATA, recipe, seed=0, checkpoints=tmp_path / "left", keep_best=True, until=2)
+    best = max(accuracy for _, _, accuracy in left.curve)
+    (tmp_path / "left").rename(tmp_path / "moved")
+    # Nothing is learned from noise at this rate: what was best by then still is.
+    spoiled = replace(DATA, validation=MemorySplit(DATA.validation.images, 1 - DATA.validation.labels))
+    network = _network()
+    fit(network, spoiled, recipe, seed=0, checkpoints=tmp_path / "moved", keep_best=True)
+    assert best > 0.5
+    assert score(network, DATA.validation, DATA, get_metric("accuracy")) == pytest.approx(best)
+
+
+def test_a_checkpoint_is_written_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there is no such folder"))
+    _trained(RECIPE, checkpoints=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["last.ckpt"]
+
+
 def test_patience_ends_a_training_early(tmp_path: Path) -> None:
     training = fit(_network(), DATA, Recipe(50, batch_size=8, learning_rate=1e-6), seed=0, patience=2)
     accuracies = [accuracy for _, _, accuracy in training.curve]
@@ -248,6 +267,11 @@ def test_training_leaves_the_global_generator_alone() -> None:
     state = torch.get_rng_state()
     fit(network, DATA, Recipe(1, batch_size=8), seed=0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_flag_that_lightning_refuses() -> None:
+    with pytest.raises(InputError, match="Lightning does not take precision='half a bit': "):
+        fit(_network(), DATA, Recipe(1, batch_size=8), seed=0, flags={"precision": "half a bit"})
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed"])

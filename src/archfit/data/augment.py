@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archfit.errors import InputError
+
 
 def _pad(images: Tensor, padding: int, mode: Literal["zero", "reflect"]) -> Tensor:
     if mode == "zero":
@@ -70,6 +72,11 @@ class Augmentation:
     crop_padding: int = 0
     flip: bool = False
     cutout: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more pixels")
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """New images, `(N, C, H, W)` of the same type."""

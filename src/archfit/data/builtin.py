@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from platformdirs import user_cache_dir
 
+from archfit._files import expanded
 from archfit.data.arrays import images_to_uint8, resize_images
 from archfit.data.assemble import Source
 from archfit.data.dataset import MemorySplit
@@ -66,9 +67,9 @@ BUILTIN = ("digits", *_PUBLISHED)
 def data_folder(data_dir: Path | None = None) -> Path:
     """Where downloads are kept: `data_dir`, else the environment's ARCHFIT_DATA, else the user's cache folder."""
     if data_dir is not None:
-        return Path(data_dir).expanduser()
+        return expanded(data_dir)
     if named := os.environ.get(DATA_VARIABLE):
-        return Path(named).expanduser()
+        return expanded(named)
     return Path(user_cache_dir("archfit")) / "data"
 
 

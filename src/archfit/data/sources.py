@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from archfit._files import expanded
 from archfit.data.assemble import Source, assemble, keep_train_images
 from archfit.data.builtin import BUILTIN, read_builtin
 from archfit.data.dataset import ImageData, channel_statistics
@@ -88,7 +89,7 @@ def _read_path(
 ) -> Source:
     if isinstance(source, str) and source in BUILTIN:
         return read_builtin(source, image_size, data_dir, download, progress)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         return read_folder(path, image_size, max_corrupt=max_corrupt, num_workers=num_workers, progress=progress)
     if path.is_file():

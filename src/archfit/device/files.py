@@ -62,11 +62,17 @@ def _madds(content: bytes) -> int:
     }
     shapes |= {weight.name: list(weight.dims) for weight in graph.initializer}
     total = 0
-    for node in graph.node:
-        if node.op_type == "Conv":
-            total += math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
-        elif node.op_type in ("Gemm", "MatMul"):
-            transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            inner = shapes[node.input[0]][-2 if transposed else -1]
-            total += math.prod(shapes[node.output[0]]) * inner
+    try:
+        for node in graph.node:
+            if node.op_type == "Conv":
+                total += math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+            elif node.op_type in ("Gemm", "MatMul"):
+                transposed = any(a.name == "transA" and a.i for a in node.attribute)
+                inner = shapes[node.input[0]][-2 if transposed else -1]
+                total += math.prod(shapes[node.output[0]]) * inner
+    except KeyError as missing:
+        raise DeviceError(
+            f"the shape of {missing} cannot be told, so its multiply-adds cannot be counted; give the network as it "
+            "was exported, not as a runtime has optimised it"
+        ) from None
     return total

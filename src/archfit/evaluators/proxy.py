@@ -14,7 +14,7 @@ from archfit.errors import DivergedError
 from archfit.training import Recipe, get_metric, proxy_recipe, relative_rate, score
 
 _MOST_TIMES = 8.0
-_FEWEST_STEPS = 4
+_FEWEST_STEPS = 3
 _TIMED_SHARE = 0.01
 """Of the typical network's training steps, that are made beforehand to time them against the network's."""
 _RATES = (1.0, 0.5)

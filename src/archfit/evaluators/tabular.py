@@ -106,6 +106,9 @@ def _macro(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _table(path: Path, rows: list[dict[str, Any]]) -> Table:
+    for number, row in enumerate(rows, 1):
+        if None in row:
+            raise InputError(f"{path}, row {number} has more values than there are columns")
     columns = list(rows[0])
     accuracies = [name for name in columns if _ACCURACY.fullmatch(name)]
     costs = tuple(name for name in _COSTS if name in columns)

@@ -149,7 +149,7 @@ def bench_samplers(
     )
     if bench.folder is not None:
         bench.folder.mkdir(parents=True, exist_ok=True)
-        write_json(bench.folder / BENCH, bench.to_json())
+        write_json(bench.folder / BENCH, bench.to_json(), "archfit bench samplers ... --out FOLDER")
         write_bench(bench.to_json(), results, bench.folder / PAGE)
     return bench
 

@@ -120,7 +120,7 @@ def compare(
     )
     if comparison.folder is not None:
         comparison.folder.mkdir(parents=True, exist_ok=True)
-        write_json(comparison.folder / COMPARISON, comparison.to_json())
+        write_json(comparison.folder / COMPARISON, comparison.to_json(), "archfit compare ... --out FOLDER")
         write_comparison(comparison.to_json(), comparison.rows, comparison.folder / PAGE)
     return comparison
 

@@ -13,7 +13,7 @@ from archfit.architecture import Architecture, SearchSpace, Task, random_archite
 from archfit.catalogue import build_named, get_reference
 from archfit.cost import Cost
 from archfit.data import ImageData
-from archfit.errors import BudgetError
+from archfit.errors import ArchfitError, BudgetError
 from archfit.nn.mbconv import Network
 from archfit.pipeline.full_training import FullTrainings
 from archfit.pipeline.meter import CostMeter
@@ -154,10 +154,10 @@ class Finals:
             return []
         architectures = self._drawn_within()
         names = {f"random {number}": architecture for number, architecture in enumerate(architectures, 1)}
-        trained = self.training.train(
+        trained = self._compared(
             "control networks",
             {name: partial(_build, self.space, architecture, self.data.task) for name, architecture in names.items()},
-            dict.fromkeys(names, epochs),
+            epochs,
         )
         rows = []
         for name, training in trained.items():
@@ -193,12 +193,26 @@ class Finals:
         builders: dict[str, Callable[[], nn.Module]] = {
             name: partial(_build_reference, name, self.data.task, self.space) for name in self.request.references
         }
-        trained = self.training.train("references", builders, dict.fromkeys(builders, epochs))
         rows = []
-        for name, training in trained.items():
+        for name, training in self._compared("references", builders, epochs).items():
             network = _build_reference(name, self.data.task, self.space)
-            rows.append(self._tested(training, "reference", None, network, self.meter.exported(network)))
+            try:
+                cost = self.meter.exported(network)
+            except ArchfitError as error:
+                self.watch.note(f"{name} could not be measured: {error}")
+            else:
+                rows.append(self._tested(training, "reference", None, network, cost))
         return rows
+
+    def _compared(
+        self, title: str, builders: dict[str, Callable[[], nn.Module]], epochs: float
+    ) -> dict[str, FullTraining]:
+        """Trains what the winner is compared with. Where none of it can be trained, the winner stands without."""
+        try:
+            return self.training.train(title, builders, dict.fromkeys(builders, epochs))
+        except ArchfitError as error:
+            self.watch.note(f"the winner stands without {title}: {error}")
+            return {}
 
     def _tested(
         self, training: FullTraining, role: str, architecture: Architecture | None, network: nn.Module, cost: Cost

@@ -136,7 +136,12 @@ class FullTrainings:
         """All until their stops, then the best on validation by then alone; the next one if that one fails."""
         kept = self.run.decision("kept")
         rest = {name: build for name, build in networks.items() if name != kept}
-        stopped = self.train("finalists", rest, epochs, until=stops)
+        try:
+            stopped = self.train("finalists", rest, epochs, until=stops)
+        except ArchfitError:
+            if kept is None:
+                raise
+            stopped = {}  # those that failed while the kept one did not, before an earlier session ended
         order = sorted(stopped, key=lambda name: -stopped[name].validation_accuracy)
         failure = None
         for name in order if kept is None else [kept, *order]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from archfit._files import expanded
 from archfit.architecture import Architecture, Task
 from archfit.catalogue import REFERENCES, Reference, get_reference, imagenet_network, in_published_order, is_external
 from archfit.deploy import WEIGHTS
@@ -30,7 +31,7 @@ def resolve_initial(text: str) -> Trained:
     Raises:
         ArchfitError: There is no such thing, or the weights are of no network of the mnas space.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         return _from_run(path, text)
     if path.suffix in _SUFFIXES or path.is_file():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from archfit.architecture import Architecture, SearchSpace, Task
@@ -25,6 +24,7 @@ from archfit.device import (
     read_network,
 )
 from archfit.device.protocol import Quiet
+from archfit.nn.seeded import build_seeded
 from archfit.spaces import SharedSpace
 from archfit.study.setup import over_limit
 
@@ -186,10 +186,3 @@ def _counted(space: SearchSpace, architecture: Architecture, task: Task) -> Cost
         return counted(space.pieces(architecture, task))
     network = build_seeded(space, architecture, task)
     return Cost(count_params(network), count_madds(network, task))
-
-
-def build_seeded(space: SearchSpace, architecture: Architecture, task: Task) -> nn.Module:
-    """A network for measuring: always the same weights, torch's global generator as it was."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        return space.build(architecture, task)

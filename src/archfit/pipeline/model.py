@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from archfit._files import expanded
 from archfit.architecture import Architecture, SearchSpace, Task
 from archfit.catalogue import (
     build_named,
@@ -65,7 +66,7 @@ class Model:
         network = self._fresh(task)
         if weights is None:
             return network, "from scratch"
-        read: Mapping[str, Tensor] = read_weights(Path(weights).expanduser())
+        read: Mapping[str, Tensor] = read_weights(expanded(weights))
         if self.known is not None and not is_external(self.known) and Path(weights).suffix == ".safetensors":
             read = in_published_order(self.known, read)  # such a file is in alphabetical order
         mapped: Mapped = load_into(network, read, weights)
@@ -103,7 +104,7 @@ def read_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 def resolve_model(text: str) -> Model:
     """The model of a name, of an `architecture.json`, or of a run folder that holds one."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         path = path / ARCHITECTURE
         if not path.is_file():

@@ -28,6 +28,9 @@ from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork,
 from archfit.study.record import GIVEN, TrialRecord
 from archfit.study.run_folder import RunFolder
 
+SLOTS = "slots"
+"""Decision of a run: how many candidates were trained at a time."""
+
 
 @dataclass(frozen=True)
 class Best:
@@ -118,6 +121,7 @@ def summarise(
     """Gathers everything that a finished search says of itself."""
     seconds = run.seconds
     states = Counter(trial.state for trial in trials)
+    slots = run.decision(SLOTS) or request.worker_count
     stored = run.decision("space") or {}
     settings = space.settings()
     search: dict[str, Any] = {
@@ -127,7 +131,7 @@ def summarise(
         "metric": request.metric,
         "limits": {k: v for k, v in asdict(request.limits.with_default()).items() if v is not None},
         "trials": dict(states),
-        "workers": request.worker_count,
+        "workers": slots,
         "seed": request.seed,
         "stopped": stopped,
         "final_processes": run.decision("processes"),
@@ -167,9 +171,9 @@ def summarise(
             "train": seconds["train"],
             "total": seconds["search"] + seconds["train"],
             **time_spent(
-                trials,
+                [trial for trial in trials if trial.driver == run.decision("driver")],
                 seconds["search"],
-                request.worker_count,
+                slots,
                 supernet=supernet_seconds,
                 sampling=run.decision("seconds_sampling") or 0.0,
             ),

@@ -22,7 +22,8 @@ from archfit.cost import Budget, Cost, count_madds
 from archfit.data import ImageData, load_arrays, load_data, save_arrays
 from archfit.errors import InputError, RunError
 from archfit.evaluators import Evaluator
-from archfit.pipeline.meter import CostMeter, build_seeded
+from archfit.nn.seeded import build_seeded
+from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.request import CUSTOM, SearchRequest, TrainRequest
 from archfit.pipeline.watch import Watch
 from archfit.reward import Reward
@@ -79,6 +80,8 @@ def read_data(
         max_corrupt=request.max_corrupt,
         progress=watch.step,
     )
+    if data.test is None:
+        raise InputError(f"{data.name} has no test split, and the network is tested once at the end; give one")
     return data if request.flip is None else replace(data, flip=request.flip)
 
 
@@ -158,14 +161,16 @@ def sample_space(
     def trainable(step: SearchSpace) -> bool:
         if available is None or request.method == "shared" or request.init is not None:
             return True
-        rate = training_rate(
-            typical_builder(step, data.task, request.seed),
-            data.task,
-            memory_format="channels_last",
-            batch_size=proxy_recipe(data, 1).batch_size,
-            accelerator=accelerator,
-            seconds=_PROBE_SHARE * available,
-        )
+        with meter.quiet():
+            rate = training_rate(
+                typical_builder(step, data.task, request.seed),
+                data.task,
+                memory_format="channels_last",
+                batch_size=proxy_recipe(data, 1).batch_size,
+                accelerator=accelerator,
+                seconds=_PROBE_SHARE * available,
+                least=2,
+            )
         if not sees_enough(request, len(data.train), rate):
             slow.append(step)
         return step not in slow
@@ -268,7 +273,7 @@ def equal_time(request: SearchRequest, images: float) -> bool:
 def plain_networks(
     space: MnasSpace, task: Task, budget: Budget, measure: Callable[[SearchSpace, Architecture], Cost]
 ) -> list[Architecture]:
-    """Of each operation the largest network that has it throughout and holds the budget, where there is one.
+    """Of each operation the largest network that has it throughout and surely holds the budget, where there is one.
 
     Among networks drawn at random those that one would build by hand are too rare to be met in a short search.
 
@@ -278,9 +283,14 @@ def plain_networks(
         budget: To hold.
         measure: Gives a cost.
     """
+
+    def holds(network: Architecture) -> bool:
+        cost = measure(space, network)
+        return fits_within(budget, cost) and budget.holds_surely(cost)
+
     found = []
     for ladder in space.plain_networks(task):
-        place = bisect_left(ladder, True, key=lambda network: fits_within(budget, measure(space, network)))
+        place = bisect_left(ladder, True, key=holds)
         found += ladder[place : place + 1]
     return list(dict.fromkeys(found))
 

@@ -168,8 +168,7 @@ class SearchRequest:
                 raise InputError(f"{name} is {value:g}; it must be at most {most}")
         if not self.prune_above >= 1:
             raise InputError(f"prune_above is {self.prune_above:g}; it must be at least 1 (the budget itself)")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed is {self.seed}; it must be from 0 to 2^31 - 1")
+        _check_seed(self.seed)
 
     def _check_executor(self) -> None:
         _known("executor", self.executor, EXECUTORS)
@@ -285,6 +284,11 @@ def _check_rungs(epochs: tuple[float, ...]) -> None:
         raise InputError(f"proxy_epochs is {shown}; give a number above zero, or rising ones as 1,3,9")
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise InputError(f"seed is {seed}; it must be from 0 to 2^31 - 1")
+
+
 def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
     if name not in (*known, CUSTOM):
         raise unknown_name(kind, name, known)
@@ -338,6 +342,7 @@ class TrainRequest:
         for name, value in (("image_size", self.image_size), ("threads", self.threads), ("patience", self.patience)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
+        _check_seed(self.seed)
         if taken := {"accelerator", "devices", "strategy"} & set(self.flags or {}):
             raise InputError(f"flags has {', '.join(sorted(taken))}; give accelerator and devices themselves")
         for name in self.recipe or {}:

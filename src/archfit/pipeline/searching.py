@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -28,7 +29,7 @@ from archfit.pipeline.finals import Finals, shown
 from archfit.pipeline.full_training import FullTrainings
 from archfit.pipeline.initial import INIT
 from archfit.pipeline.meter import CostMeter
-from archfit.pipeline.outcome import SearchResult, summarise
+from archfit.pipeline.outcome import SLOTS, SearchResult, summarise
 from archfit.pipeline.plan import (
     Objects,
     chosen_space,
@@ -70,6 +71,7 @@ from archfit.training import (
 
 RESULT = "result.json"
 _PLAN = "plan"
+_OTHERS_S = 0.5
 _SHARED_DECISIONS = ("space", "proxy_epochs")
 _ASKED = ("space", "reward", "metric", "evaluator", "runtime", "threads", "prune_above", "init")
 REPORT = "report.html"
@@ -155,6 +157,7 @@ class SearchRun:
         with pool.paused():  # workers that start up would slow the probe down
             memory_format, rate = self._probe(space)
         evaluators, given = self._evaluators(space, meter, memory_format, rate, executor.size)
+        self.run.decide(SLOTS, executor.size)
         with storage_errors(self.study, self.run.path):
             study = open_study(self.study, self._sampler(space))
             try:
@@ -211,7 +214,8 @@ class SearchRun:
         plan = {"asked": self._asked(), "decisions": {name: self.run.decision(name) for name in _SHARED_DECISIONS}}
         if study.user_attrs.get(_PLAN) is None:
             study.set_user_attr(_PLAN, plan)
-        elif study.user_attrs[_PLAN]["decisions"] != plan["decisions"]:
+            time.sleep(_OTHERS_S)  # one that found no plan either may be writing its own
+        if study.user_attrs[_PLAN]["decisions"] != plan["decisions"]:
             raise RunError(f"another driver began the study {self.study} meanwhile; start this one again")
         name: str = self.run.decision("driver") or self.run.decide("driver", uuid.uuid4().hex)
         return name
@@ -384,11 +388,12 @@ class SearchRun:
         evaluators: Sequence[Evaluator],
         given: Sequence[Architecture],
     ) -> str:
+        weights = self.run.path / "training" / "candidates"
         if (stopped := self.run.decision("stopped")) is not None:
+            shutil.rmtree(weights, ignore_errors=True)  # where an earlier session was killed just before
             return str(stopped)
         request, shared = self.request, self.request.method == "shared"
         rungs = self.run.decision("proxy_epochs") or ()
-        weights = self.run.path / "training" / "candidates"
         setup = SearchSetup(
             space=space,
             task=self.task,
@@ -431,19 +436,23 @@ class SearchRun:
     def _written(
         self, space: SearchSpace, networks: Sequence[tuple[TrainedNetwork, nn.Module]], meter: CostMeter
     ) -> tuple[TrainedNetwork, nn.Module, Cost]:
-        """Writes the first network whose file, measured once more, holds the budget; without one, the very first."""
+        """Writes the first network whose file, measured once more, holds the budget; without one, the very first.
+
+        What was stopped early is not trained, and no network to deliver.
+        """
         folder = self.run.path
         measured: list[Cost] = []
-        for place, (row, network) in enumerate([*networks, networks[0]]):
+        trained = [pair for pair in networks if pair[0].role != "stopped"]
+        for place, (row, network) in enumerate([*trained, trained[0]]):
             self.watch.step(f"writing {row.name} and measuring it")
             write_network(folder, network, self.data, space=space, architecture=row.architecture, version=__version__)
-            if place == len(networks):
+            if place == len(trained):
                 break
             measured.append(meter.file(folder / NETWORK, network))
             if self.request.budget.holds(measured[-1]):
                 return row, network, measured[-1]
             self.watch.note(f"{row.name} is past the budget as a file ({shown(measured[-1])})")
-        return *networks[0], measured[0]
+        return *trained[0], measured[0]
 
     def _deliver(
         self,

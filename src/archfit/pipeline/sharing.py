@@ -168,7 +168,7 @@ class Sharing:
         self.run.tick("search", at_least=0)
         left = self.limits.search_seconds - self.run.seconds["search"]
         settings = self._settings(1.0)
-        per_epoch = per_round * len(self.data.train) / (settings.round_steps * settings.recipe.batch_size)
+        per_epoch = per_round * len(self.data.train) / settings.images_per_round
         return float(f"{max(0.5, left * 0.8 / per_epoch):.2g}")
 
     def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:

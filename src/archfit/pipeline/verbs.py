@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from optuna.samplers import BaseSampler
 
+from archfit._files import expanded
 from archfit._version import __version__
 from archfit.architecture import SearchSpace, Task
 from archfit.catalogue import build_named
@@ -234,7 +235,7 @@ def start(request: SearchRequest, objects: Objects, dataset: Any, out: Path | No
     if request.init is not None:
         request = replace(request, init=_absolute(request.init))
     if request.latency_table is not None:
-        LatencyTable.read(Path(request.latency_table).expanduser())  # refused before anything is measured
+        LatencyTable.read(expanded(request.latency_table))  # refused before anything is measured
         request = replace(request, latency_table=_absolute(request.latency_table))
     if out is not None:
         RunFolder.check_free(out)
@@ -501,7 +502,7 @@ def _free_folder(name: str) -> Path:
 
 def _absolute(text: str | None) -> str:
     """So that a resume finds a file from another folder; what is no file stays as it is."""
-    path = Path(text or "").expanduser()
+    path = expanded(text or "")
     return str(path.resolve()) if path.exists() else str(text)
 
 

@@ -80,7 +80,13 @@ def fit_space(
         return tried[step]
 
     def fits(step: int) -> bool:
-        return sampled(step).share >= ABOUT_HALF and trainable(ladder[step])
+        nonlocal end
+        if sampled(step).share < ABOUT_HALF:
+            return False
+        start = time.monotonic()
+        enough = trainable(ladder[step])
+        end += time.monotonic() - start  # which is no sampling
+        return enough
 
     low, high = 0, len(ladder) - 1
     if len(ladder) > 1 and not fits(0):

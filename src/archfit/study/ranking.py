@@ -34,11 +34,12 @@ def rank(trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth) -> lis
 def contenders(
     trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth, validation_images: int
 ) -> list[TrialRecord]:
-    """In which order trials are to become finalists: the best by the reward and the most accurate by turns.
+    """In which order trials are to become finalists: the best by the reward, the best plain one, the most accurate.
 
-    Of finalists the most accurate wins, so it has to be among them, whatever a reward thinks of the latency that it
-    leaves unused. The best of the plain networks is the second, unless it is surely behind: the few minutes by which
+    The plain network is left out where it is surely behind. It is no merit of the search, but the few minutes by which
     candidates are ranked favour small networks, which learn fast and then no more, and of many of them the luckiest.
+    Then follow the next by the reward and by accuracy in turns: of finalists the most accurate wins, whatever a reward
+    thinks of the latency that it leaves unused.
 
     Args:
         trials: Of a study.
@@ -70,6 +71,7 @@ def next_promotion(
     space: SearchSpace,
     worth: Worth,
     holds: Callable[[Cost], bool] = lambda _: True,
+    fits: Callable[[int], bool] = lambda _: True,
 ) -> TrialRecord | None:
     """The candidate that is due to be trained on, or None (asynchronous successive halving, arXiv:1810.05934).
 
@@ -83,9 +85,10 @@ def next_promotion(
         space: Of the trials.
         worth: The reward.
         holds: Whether a cost is sure enough to be within the budget.
+        fits: Whether there is time for a training to a rung.
     """
     asked = {t.promotes for t in trials}
-    for rung in reversed(range(len(factors))):
+    for rung in filter(lambda rung: fits(rung + 1), reversed(range(len(factors)))):
         ranked = [t for t in _ranked(trials, rung, space, worth) if t.cost is not None and holds(t.cost)]
         due = ranked[: int(len(ranked) / factors[rung])]
         if due:

@@ -44,6 +44,7 @@ class TrialRecord:
         finished_s: Seconds after the start of the study's first trial.
         rung: Of successive halving; 0 where a network is trained for the first time.
         promotes: Number of the trial whose network this one trains on.
+        driver: Name of the driver that asked for it, where several share the study.
     """
 
     number: int
@@ -62,3 +63,4 @@ class TrialRecord:
     finished_s: float | None
     rung: int = 0
     promotes: int | None = None
+    driver: str | None = None

@@ -59,6 +59,7 @@ class RunFolder:
         try:
             run = cls(path, content, _take_lock(path))
         except RunError:
+            (path / _LOCK).unlink(missing_ok=True)
             path.rmdir()
             raise
         try:
@@ -74,10 +75,14 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Raises `RunError` where `path` exists already."""
+        """Raises `RunError` where `path` exists already, or cannot be made."""
         if path.exists():
             hint = f"go on with it by: archfit resume {path}" if (path / _RUN).is_file() else "choose another --out"
             raise RunError(f"output folder {path} exists already; {hint}")
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            why = "cannot be written" if above.is_dir() else "is a file"
+            raise RunError(f"output folder {path} cannot be made ({above} {why}); choose another --out")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -158,9 +163,9 @@ def read_run(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, again: str | None = None) -> None:
     """`write_file` with JSON."""
-    write_file(path, json.dumps(value, indent=1).encode())
+    write_file(path, json.dumps(value, indent=1).encode(), again)
 
 
 def write_file(path: Path, content: bytes, again: str | None = None) -> None:

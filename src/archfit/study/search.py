@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,13 @@ from archfit.study.limits import Limits, trials_since_best
 from archfit.study.ranking import next_promotion
 from archfit.study.record import FIRST, TrialRecord
 from archfit.study.setup import SearchSetup, over_limit, trial_seed
-from archfit.study.storage import asked, begun, distributions, record, records
+from archfit.study.storage import DRIVER, asked, begun, distributions, record, records
 
 _REPEATS_TO_STOP = 50
 _FAILURES_TO_STOP = 5
 _PATIENCE_S = 10.0
+_LOOK_AGAIN_S = 0.02
 _ABANDONED = "its driver died as it asked for it"
-DRIVER = "driver"
-"""Attribute of a trial: which driver asked for it, where several work on a study."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,8 @@ class TrialSearch:
         self._first = first
         self._origin = origin
         self._known = {r.architecture for r in self._records.values() if r.architecture}
+        self._heard_of: dict[int, float] = {}
+        self._nobodys = False
 
     @property
     def elapsed(self) -> float:
@@ -135,7 +135,9 @@ class TrialSearch:
             while self._ready and self._pool.free:
                 self._dispatch(*self._ready.popleft())
             if stopped is not None and not self._ready and not self._training:
-                return stopped
+                if not self._nobodys or self._time_is_up():
+                    return stopped
+                time.sleep(_LOOK_AGAIN_S)  # if nobody takes it up, another is asked for in its place
             idle = self._pool.free > 0 and stopped is None
             for event in self._pool.events(0.0 if idle or not self._training else 0.25):
                 self._handle(event)
@@ -216,8 +218,9 @@ class TrialSearch:
                 setup.space,
                 setup.worth,
                 setup.budget.holds_surely,
+                lambda rung: not self._time_is_up(rung),
             )
-            if source is None or source.architecture is None or self._time_is_up(source.rung + 1):
+            if source is None or source.architecture is None:
                 return False
             attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
             self._study.enqueue_trial(dict(source.architecture.choices), user_attrs=attrs)
@@ -370,7 +373,7 @@ class TrialSearch:
         return late and self._proposed >= self._pool.size
 
     def _typical_seconds(self, rung: int) -> float:
-        """Mean time of the trainings to a rung; where there was none, by the one before."""
+        """Mean time of the trainings to a rung from the one below; where there was none, by that one's."""
         times = [
             r.seconds_train
             for r in self._records.values()
@@ -378,7 +381,7 @@ class TrialSearch:
         ]
         if times or not rung:
             return sum(times) / len(times) if times else 0.0
-        return self._setup.factors[rung - 1] * self._typical_seconds(rung - 1)
+        return self._setup.added(rung) / self._setup.added(rung - 1) * self._typical_seconds(rung - 1)
 
     def _tell_status(self) -> None:
         trials = tuple(self._records[number] for number in sorted(self._records))
@@ -388,11 +391,15 @@ class TrialSearch:
 
     def _hear_of_others(self) -> None:
         trials = begun(self._study)
+        self._nobodys = False
         for frozen in trials:
-            if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs and _age(frozen) > _PATIENCE_S:
-                abandoned = optuna.Trial(self._study, frozen._trial_id)
-                abandoned.set_user_attr("reason", _ABANDONED)
-                self._study.tell(abandoned, state=TrialState.FAIL)
+            if frozen.state == TrialState.RUNNING and DRIVER not in frozen.user_attrs:
+                if self._known_for(frozen) <= _PATIENCE_S:
+                    self._nobodys = True
+                else:
+                    abandoned = optuna.Trial(self._study, frozen._trial_id)
+                    abandoned.set_user_attr("reason", _ABANDONED)
+                    self._study.tell(abandoned, state=TrialState.FAIL)
             known = self._records.get(frozen.number)
             if frozen.user_attrs.get(DRIVER) != self._driver and (known is None or known.state == "running"):
                 self._records[frozen.number] = heard = record(frozen, trials[0].datetime_start)
@@ -418,13 +425,16 @@ class TrialSearch:
                 if network is not None and Architecture.from_json(network) == architecture:
                     return other
             silent = [
-                trial
-                for trial in before
-                if networks[trial.number] is None and trial.datetime_start is not None and _age(trial) < _PATIENCE_S
+                trial for trial in before if networks[trial.number] is None and self._known_for(trial) < _PATIENCE_S
             ]
             if not silent or time.monotonic() > deadline:
                 return None
-            time.sleep(0.02)
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _known_for(self, trial: FrozenTrial) -> float:
+        """Seconds since this driver first saw a trial; the study has the time of its asker's clock and zone."""
+        now = time.monotonic()
+        return now - self._heard_of.setdefault(trial.number, now)
 
 
 def _proposed(study: optuna.Study) -> int:
@@ -432,12 +442,6 @@ def _proposed(study: optuna.Study) -> int:
     return sum(
         PROMOTES not in trial.user_attrs and trial.user_attrs.get("reason") != _ABANDONED for trial in begun(study)
     )
-
-
-def _age(trial: FrozenTrial) -> float:
-    """Seconds since a trial was asked for, by the clocks of two machines."""
-    assert trial.datetime_start is not None
-    return (datetime.now() - trial.datetime_start).total_seconds()
 
 
 def _repeats_in_a_row(trials: Sequence[TrialRecord]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from archfit.architecture import SearchSpace, Task
@@ -50,6 +51,10 @@ class SearchSetup:
     def worth(self, accuracy: float, cost: Cost) -> float:
         """The reward."""
         return worth(self.reward, self.budget, accuracy, cost)
+
+    def added(self, rung: int) -> float:
+        """How much a training to a rung adds to what its network had before, in first trainings."""
+        return prod(self.factors[: rung - 1]) * (self.factors[rung - 1] - 1) if rung else 1.0
 
 
 def trial_seed(seed: int, number: int) -> int:

@@ -111,7 +111,7 @@ class SharedSearch:
         self._told = 0.0
         self._metric = get_metric(settings.metric)
         recipe = settings.recipe
-        self.steps = max(1, round(recipe.epochs * len(data.train) / (recipe.batch_size * settings.paths)))
+        self.steps = max(1, round(recipe.epochs * len(data.train) / settings.images_per_step))
         self.rounds: tuple[Round, ...] = ()
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(_mixed(seed, "weights"))

@@ -50,6 +50,16 @@ class SharedSettings:
     memory_format: str = "channels_last"
     metric: str = "accuracy"
 
+    @property
+    def images_per_step(self) -> int:
+        """Training images that the supernet sees in a step: a batch for each path."""
+        return self.recipe.batch_size * self.paths
+
+    @property
+    def images_per_round(self) -> int:
+        """Training images that the supernet sees in a round."""
+        return self.round_steps * self.images_per_step
+
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):
             raise unknown_name("rule", self.rule, get_args(Rule))

@@ -37,6 +37,8 @@ from archfit.samplers import PROMOTES
 from archfit.study.record import State, TrialRecord
 
 STUDY_NAME = "archfit"
+DRIVER = "driver"
+"""Attribute of a trial: which driver asked for it, where several work on a study."""
 _POSTGRESQL = "postgresql://"
 STORAGES = {"sqlite": "study.db", "journal": "study.journal"}
 """Where trials are kept, and the name of the file in the run's folder."""
@@ -275,6 +277,7 @@ def record(trial: FrozenTrial, start: datetime | None) -> TrialRecord:
         finished_s=(finished - start).total_seconds() if finished and start else None,
         rung=attrs.get("rung", 0),
         promotes=attrs.get(PROMOTES),
+        driver=attrs.get(DRIVER),
     )
 
 

@@ -28,6 +28,8 @@ _MOST_DRAWS = 20_000
 _IDLE_DRAWS = 500
 _TO_CHOOSE_FROM = 16
 _FRUITLESS = 20
+_MOST_TRIED = 10
+"""Times as many networks as came with a latency, or as 50, are tried."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def tabulate(
         on_progress: Called after each network and each fit.
 
     Raises:
-        InputError: No network came with a latency.
+        InputError: No network came with a latency, or few of many.
     """
     limit = networks or MOST_NETWORKS
     pieces = _all_pieces(space, task, seed)
@@ -85,15 +87,21 @@ def tabulate(
     errors: list[float] = []
     start = time.monotonic()
     on_progress(TableProgress(0, limit, None))
-    for architecture, parts in even_networks(space, task, seed):
+    for tried, (architecture, parts) in enumerate(even_networks(space, task, seed), 1):
         latency = measure(space, architecture).latency
-        if latency is None:
-            continue
-        samples.append(Sample(tuple(parts), latency.p50_ms, latency.spread))
+        if latency is not None:
+            samples.append(Sample(tuple(parts), latency.p50_ms, latency.spread))
         on_progress(TableProgress(len(samples), limit, errors[-1] if errors else None))
+        if tried >= _MOST_TRIED * max(len(samples), _STEP):
+            raise InputError(
+                f"of {tried} networks of space {space.name!r} {len(samples)} came near enough to the budget to be "
+                "timed; raise the bounds, or lower --width"
+            )
         late = seconds is not None and time.monotonic() - start > seconds
         if len(samples) == limit or (late and len(samples) >= _STEP):
             break
+        if latency is None:
+            continue
         if len(samples) % _STEP == 0:
             errors.append(float(np.median(np.abs(fit_latencies(samples, ()).errors))))
             on_progress(TableProgress(len(samples), limit, errors[-1]))

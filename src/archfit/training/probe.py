@@ -74,6 +74,7 @@ def training_rate(
     batch_size: int,
     accelerator: str = "cpu",
     seconds: float = 1.0,
+    least: int = 4,
 ) -> float:
     """Images per second of a network's training steps on one thread, by the median step.
 
@@ -83,7 +84,8 @@ def training_rate(
         memory_format: "channels_last" or "contiguous".
         batch_size: Images per step.
         accelerator: Where training will run.
-        seconds: To spend; at least five steps are made.
+        seconds: To spend.
+        least: Steps that are timed, whatever the time.
     """
     images, labels = _random_batch(task, batch_size, accelerator)
     step = _step(build(), images, labels, memory_format)
@@ -91,7 +93,7 @@ def training_rate(
         step()
         times: list[float] = []
         deadline = time.monotonic() + seconds
-        while len(times) < 4 or time.monotonic() < deadline:
+        while len(times) < least or time.monotonic() < deadline:
             times.append(_seconds(step))
     return batch_size / statistics.median(times)
 

@@ -95,6 +95,8 @@ class Recipe:
         ):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
         if self.restarts != int(self.restarts):
             raise InputError(f"restarts is {self.restarts}; it must be a whole number")
         if self.restarts and self.schedule != "cosine":

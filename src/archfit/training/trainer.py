@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import math
 import time
@@ -15,12 +16,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from archfit._files import write_whole
 from archfit.data import Batches, ImageData
-from archfit.errors import InputError
+from archfit.errors import InputError, first_line
 from archfit.training.accelerators import check_accelerator
 from archfit.training.classifier import Classifier, MovingAverage
 from archfit.training.metrics import get_metric
@@ -122,7 +126,7 @@ def fit(
         )
     best: ModelCheckpoint | None = None
     if keep_best:
-        best = ModelCheckpoint(
+        best = _Best(
             checkpoints, filename="best", enable_version_counter=False, monitor="validation_accuracy", mode="max"
         )
         callbacks.append(best)
@@ -140,11 +144,18 @@ def fit(
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "reload_dataloaders_every_n_epochs": 1,
+            "plugins": [_WholeFiles()],
         }
         if group is not None:
             strategy = stack.enter_context(joined(group, settings["accelerator"], unused=recipe.unfreeze > 0))
             settings |= {"strategy": strategy, "devices": group.size, "use_distributed_sampler": False}
-        trainer = pl.Trainer(**{**settings, **(flags or {})})
+        try:
+            trainer = pl.Trainer(**{**settings, **(flags or {})})
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            if not flags:
+                raise
+            given = ", ".join(f"{name}={value!r}" for name, value in flags.items())
+            raise InputError(f"Lightning does not take {given}: {first_line(error)}") from None
         # A checkpoint that was cut off while it was written is no whole archive: the training starts again.
         resumed = last is not None and last.is_file() and zipfile.is_zipfile(last)
         validation = in_order(data.validation, data, memory_format) if validate else None
@@ -176,6 +187,33 @@ def _loggers(folder: Path) -> list[Logger]:
     if importlib.util.find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
     return loggers
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are at all times the old ones or the new ones.
+
+    Lightning writes them in the system's temporary folder, which may be another file system: moving from there is
+    copying, and what is killed leaves them lying there.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), buffer.getvalue())
+
+
+class _Best(ModelCheckpoint):
+    """Keeps the best epoch, and finds it again in a folder that was moved since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert self.dirpath is not None
+        here = Path(self.dirpath)
+        state = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = str(here / Path(state[name]).name) if state[name] else ""
+        state["best_k_models"] = {str(here / Path(path).name): score for path, score in state["best_k_models"].items()}
+        super().load_state_dict(state)
 
 
 class _ProgressCallback(Callback):
