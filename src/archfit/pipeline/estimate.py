@@ -22,7 +22,7 @@ from archfit.pipeline.plan import (
     untimed_final_epochs,
 )
 from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.sharing import CONTROLLER_SHARE, DERIVED_TRIALS, UNTIMED_EPOCHS
+from archfit.pipeline.sharing import CONTROLLER_SHARE, DERIVED_TRIALS, KEPT_SPEED, UNTIMED_EPOCHS
 from archfit.pipeline.watch import Silent, Watch
 from archfit.training import check_accelerator, one_thread, probe_memory_format, proxy_recipe
 
@@ -119,7 +119,7 @@ def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]
     limits = request.limits.with_default()
     epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
     epochs = request.supernet_epochs or (
-        0.8 * limits.search_seconds / epoch if limits.search_seconds is not None else UNTIMED_EPOCHS
+        KEPT_SPEED * limits.search_seconds / epoch if limits.search_seconds is not None else UNTIMED_EPOCHS
     )
     seconds = limits.seconds
     if seconds is None:

@@ -138,7 +138,8 @@ def sample_space(
 ) -> Fitted:
     """Random members of the space against the budget; it is scaled down first where the user left that open.
 
-    Then also to the time: what cannot be trained in it is of no use, however fast it will run.
+    Then also to the time: what cannot be trained in it is of no use, however fast it will run. Supernets of cells are
+    left as they are; whether they gain by it is not measured.
 
     Args:
         space: At its full size.
@@ -159,7 +160,8 @@ def sample_space(
     slow: list[SearchSpace] = []
 
     def trainable(step: SearchSpace) -> bool:
-        if available is None or request.method == "shared" or request.init is not None:
+        supernet_of_cells = request.method == "shared" and not isinstance(step, MnasSpace)
+        if available is None or request.init is not None or supernet_of_cells:
             return True
         with meter.quiet():
             rate = training_rate(

@@ -38,6 +38,14 @@ _TABLE_SHARE = 0.25
 """Of the search's time, for measuring networks for the latency table."""
 _DRAWN = 64
 _RANKED_IMAGES = 1024
+_FEWEST_RANKED = 256
+_RANKING_SHARE = 0.15
+"""Of the search's time after its table, for ranking what is drawn."""
+_RANKED = "ranked_images"
+_TRIAL_SECONDS = 4.0
+"""Of a derived architecture: measured, and scored on the whole validation split."""
+KEPT_SPEED = 0.7
+"""Of the speed of timed steps: the first steps on each path compile its kernels."""
 _LONGEST_ROUND = 400
 UNTIMED_EPOCHS = 30.0
 
@@ -164,27 +172,31 @@ class Sharing:
         if self.limits.search_seconds is None:
             return UNTIMED_EPOCHS
         self.watch.step("timing steps of the supernet")
-        per_round = self._shared(1.0, cost).seconds_per_round()
+        speed = self._shared(1.0, cost).speed()
         self.run.tick("search", at_least=0)
         left = self.limits.search_seconds - self.run.seconds["search"]
+        affordable = _RANKING_SHARE * left / (2 * _DRAWN * speed.image_s)
+        ranked = self.run.decide(_RANKED, max(_FEWEST_RANKED, min(_RANKED_IMAGES, int(affordable))))
+        after = 2 * _DRAWN * ranked * speed.image_s + (self.limits.trials or DERIVED_TRIALS) * _TRIAL_SECONDS
         settings = self._settings(1.0)
-        per_epoch = per_round * len(self.data.train) / settings.images_per_round
-        return float(f"{max(0.5, left * 0.8 / per_epoch):.2g}")
+        per_epoch = speed.round_s * len(self.data.train) / settings.images_per_round
+        return float(f"{max(0.5, KEPT_SPEED * max(left / 2, left - after) / per_epoch):.2g}")
 
     def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:
         """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""
         rng = random.Random(self.request.seed)
         drawn = search.drawn(_DRAWN)
         uniform = [self.space.canonical(random_architecture(self.space, rng), self.data.task) for _ in range(_DRAWN)]
-        by_controller = search.scored(drawn, _RANKED_IMAGES)
-        at_random = search.scored(uniform, _RANKED_IMAGES)
+        images = self.run.decision(_RANKED) or _RANKED_IMAGES
+        by_controller = search.scored(drawn, images)
+        at_random = search.scored(uniform, images)
         wanted = self.limits.trials or DERIVED_TRIALS
         best = sorted(dict.fromkeys(by_controller), key=lambda one: (not self._within(one), -one.reward))
         return {
             "architectures": [one.architecture.to_json() for one in best[:wanted]],
             "controller": _summary(by_controller),
             "random": _summary(at_random),
-            "images": min(_RANKED_IMAGES, len(self.data.validation)),
+            "images": min(images, len(self.data.validation)),
             "rounds": [asdict(entry) for entry in search.rounds],
             "epochs": self.run.decision("supernet_epochs"),
             "steps": search.steps,

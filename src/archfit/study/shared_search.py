@@ -56,6 +56,19 @@ class Scored:
     reward: float
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Of a search with shared weights.
+
+    Attributes:
+        round_s: Seconds of a round of supernet and controller, in the mean.
+        image_s: Seconds in which an architecture is scored on one image.
+    """
+
+    round_s: float
+    image_s: float
+
+
 class SharedSearch:
     """Trains supernet and controller; may be killed and started again at any point, with the same end to the bit.
 
@@ -172,8 +185,8 @@ class SharedSearch:
             found |= zip(group, self._scored([(architecture, batches) for architecture in group]), strict=True)
         return [found[architecture] for architecture in architectures]
 
-    def seconds_per_round(self) -> float:
-        """How long a round of both will take, from a few steps; the search itself must begin anew after it."""
+    def speed(self) -> Speed:
+        """How long things will take, from a few steps; the search itself must begin anew after it."""
         settings = self._settings
         paths = self._paths(_TIMED_STEPS * settings.paths, warm=False)
         batch = next(self._stream(self._data.train, settings.recipe.batch_size, settings.recipe.augmentation))
@@ -194,10 +207,9 @@ class SharedSearch:
             plain, of_all, scores = (end - start for start, end in pairwise(times))
             learning.append(plain + (of_all - plain) * settings.warmup / 2)
             scoring.append(scores / settings.paths)
-        share = 1 - settings.warmup
-        return settings.round_steps * statistics.median(learning) + share * (
-            settings.updates * (settings.samples * statistics.median(scoring) + _UPDATE_SECONDS)
-        )
+        share, score = 1 - settings.warmup, statistics.median(scoring)
+        updates = settings.updates * (settings.samples * score + _UPDATE_SECONDS)
+        return Speed(settings.round_steps * statistics.median(learning) + share * updates, score / len(validation[1]))
 
     def _learn_weights(self) -> Round:
         settings, first = self._settings, self.step
