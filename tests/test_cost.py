@@ -74,7 +74,19 @@ def test_cost_through_json(cost: Cost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0"), (999, "999"), (1000, "1k"), (12_345, "12.3k"), (4_383_312, "4.38M"), (1.1e9, "1.1G")]
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (12_345, "12.3k"),
+        (4_383_312, "4.38M"),
+        (1.1e9, "1.1G"),
+        (999_400, "999k"),
+        (999_600, "1M"),
+        (999_500_000, "1G"),
+        (999_499, "999k"),
+    ],
 )
 def test_format_count(count: float, text: str) -> None:
     assert format_count(count) == text
@@ -114,6 +126,7 @@ def test_parse(parse: Callable[[str], float], text: str, expected: float) -> Non
         (parse_latency_ms, "3min", "latency '3min' has unit 'min'"),
         (parse_latency_ms, "0ms", "latency is '0ms'; it must be above zero"),
         (parse_latency_ms, "1e999ms", "must be above zero"),
+        (parse_bytes, "1e308GB", "memory is '1e308GB'"),
         (parse_latency_ms, "-1ms", "latency is '-1ms'; write a positive number with a unit"),
         (parse_latency_ms, "", "latency is ''; write a positive number"),
         (parse_latency_ms, "nan ms", "write a positive number"),

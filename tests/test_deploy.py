@@ -151,6 +151,15 @@ def test_another_network_than_the_exported_one_is_found_out(finished: Finished, 
         deploy.test_deployed(finished.folder / "network.onnx", network, replace(digits, test=None))
 
 
+def test_logits_that_are_no_numbers_are_found_out(finished: Finished, digits: ImageData) -> None:
+    network = archfit.load(finished.folder).best.model()
+    *_, bias = network.parameters()
+    with torch.no_grad():
+        bias.fill_(torch.nan)
+    with pytest.raises(RunError, match="logits that are no numbers"):
+        deploy.test_deployed(finished.folder / "network.onnx", network, _scaled_down(digits))
+
+
 def _scaled_down(data: ImageData) -> ImageData:
     """The same with a test split of 16 images."""
     assert isinstance(data.test, MemorySplit)

@@ -188,7 +188,7 @@ class Budget:
 def format_count(count: float) -> str:
     """3 significant digits with k, M or G: 4383312 -> "4.38M"."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(count) >= size:
+        if abs(count) >= 0.9995 * size:
             return f"{count / size:.3g}{suffix}"
     return f"{count:g}"
 
@@ -202,7 +202,7 @@ def _parse(what: str, text: str, units: Mapping[str, float], example: str) -> fl
         known = ", ".join(name for name in units if name)
         problem = f"has unit {match[2]!r}" if unit else "has no unit"
         raise InputError(f"{what} {text!r} {problem}; use one of {known}, as in {example}")
-    if not 0 < number < float("inf"):
+    if not 0 < number * units[unit] < float("inf"):
         raise InputError(f"{what} is {text!r}; it must be above zero, as in {example}")
     return number * units[unit]
 

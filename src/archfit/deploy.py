@@ -150,6 +150,8 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         exported = torch.from_numpy(np.asarray(session.run(None, {name: layout})[0]))
         with torch.inference_mode():
             reference = network(inputs)
+        if not (bool(exported.isfinite().all()) and bool(reference.isfinite().all())):
+            raise RunError(f"the network gives logits that are no numbers on the test split; train {path} anew")
         answer = exported.argmax(dim=1)
         same += int((answer == reference.argmax(dim=1)).sum())
         # Two logits closer than the tolerance are a tie, which either answer settles.
@@ -165,7 +167,7 @@ def test_deployed(path: Path, network: nn.Module, data: ImageData) -> tuple[Test
         truth.append(labels)
     result = test_result(torch.cat(logits), torch.cat(truth), data.classes)
     parity = Parity(result.images, same, largest)
-    if not excess <= 1 or wrong:
+    if excess > 1 or wrong:
         raise RunError(
             f"the exported network differs from PyTorch: {wrong} of {result.images} answers, logits by "
             f"up to {largest:.1e} ({excess:.2g} times what is allowed); please report this with {path}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from archfit.catalogue import (
     in_published_order,
     published_figures,
 )
-from archfit.catalogue.external import take_over
+from archfit.catalogue.external import build_external, take_over
 from archfit.cost import count_params
 from archfit.errors import ArchfitError, InputError, MissingExtraError, WeightsError
 from archfit.nn.weights import load_into
@@ -90,6 +92,29 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
         imagenet_network("mobilenet-v2")
     with pytest.raises(WeightsError, match="nobody publishes ImageNet weights of proxylessnas-mobile"):
         imagenet_network("proxylessnas-mobile")
+
+
+def test_pytorchcv_without_published_weights() -> None:
+    pytest.importorskip("pytorchcv")
+    task = Task(3, 64, 10)
+    with pytest.raises(WeightsError, match="nobody publishes ImageNet weights of pytorchcv:shufflenet_g3_w2"):
+        build_external("pytorchcv:shufflenet_g3_w2", task, imagenet=True)
+    with pytest.raises(WeightsError, match="weights of pytorchcv:diaresnet20_cifar10 cannot be fetched"):
+        build_external("pytorchcv:diaresnet20_cifar10", task, imagenet=True)
+
+
+def test_pytorchcvs_weights_are_read_without_running_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    provider = pytest.importorskip("pytorchcv.model_provider")
+    published = provider.get_model("squeezenet_v1_1").state_dict()
+    file = tmp_path / "squeezenet.pth"
+    monkeypatch.setattr("pytorchcv.models.common.model_store.get_model_file", lambda name: str(file))
+    torch.save(published, file)
+    network = build_external("pytorchcv:squeezenet_v1_1", Task(3, 64, 10), imagenet=True)
+    first = "features.init_block.conv.weight"
+    assert torch.equal(network.state_dict()[first], published[first])
+    torch.save({"of any class": Task(3, 64, 10)}, file)
+    with pytest.raises(WeightsError, match="could run code, and was not opened"):
+        build_external("pytorchcv:squeezenet_v1_1", Task(3, 64, 10), imagenet=True)
 
 
 def test_what_torchvision_publishes() -> None:

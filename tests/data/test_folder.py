@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,20 @@ def test_given_splits(tmp_path: Path, name: str) -> None:
     assert (len(data.train), len(data.validation), len(data.test or ())) == (8, 4, 6)
 
 
+@pytest.mark.parametrize("names", [("training", "testing"), ("training", "dev"), ("Train", "Test")])
+def test_other_names_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    for split in names:
+        _write(tmp_path / split, {"a": 5, "b": 5})
+    assert load_data(tmp_path).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("testing", "val")])
+def test_splits_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    _write(tmp_path, dict.fromkeys(names, 5))
+    with pytest.raises(DataError, match=rf"are called {' and '.join(sorted(names))}, as splits are"):
+        load_data(tmp_path)
+
+
 def test_missing_splits_are_cut_from_train(tmp_path: Path) -> None:
     _write(tmp_path / "train", {"a": 20, "b": 20})
     # Train alone: 15 % of 20 for each part. With a test split: 10 %. With validation only: 15 % for the test.
@@ -86,6 +101,27 @@ def test_broken_images_are_named_and_skipped(tmp_path: Path) -> None:
     assert note == f"skipped 2 of 60 images that cannot be read: {Path('a/000.png')}, {Path('b/001.png')}"
     with pytest.raises(DataError, match=r"2 of 60 images cannot be read \(a.000.png, .* more than the 3% "):
         load_data(tmp_path, max_corrupt=0.03)
+
+
+def test_exif_of_another_type_is_a_broken_image(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 30, "b": 30})
+    exif = Image.Exif()
+    exif[0x0112] = 6  # on its side
+    exif[0x011A] = 72.0  # XResolution, a fraction
+    path = tmp_path / "a" / "000.jpg"
+    Image.effect_noise((12, 12), 40).convert("RGB").save(path, exif=exif)
+    assert not any("000.jpg" in note for note in load_data(tmp_path).notes)
+    content = path.read_bytes()
+    fraction, text = b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02"
+    assert content.count(fraction) == 1
+    path.write_bytes(content.replace(fraction, text))
+    assert any("000.jpg" in note for note in load_data(tmp_path).notes)
+
+
+def test_a_folder_of_another_encoding_has_a_name(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    data = load_data(_write(root, {"a": 5, "b": 5}))
+    assert data.name == "caf\\udce9"
 
 
 def test_streamed_like_in_memory(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ _NAN[3, 2, 1] = np.nan
         ({"y_train": np.arange(40) % 4 + 0.0}, "y_train .* integers"),
         ({"y_train": np.arange(40) % 4 - 1}, "label -1"),
         ({"y_train": np.arange(40) % 3}, "label 3 of test is not in train"),
+        ({"y_train": np.arange(40) % 3 * 10**9}, "has the label 2000000000, but 40 training images"),
+        ({"classes": np.array(["a", "b", "crane", "crane"])}, "two classes are called 'crane'"),
         ({"y_train": np.arange(40) % 4 * 2}, "class '1' .* no training images but is in test"),
         ({"y_train": np.zeros(40, np.int64), "y_test": np.zeros(8, np.int64)}, "one class only"),
         ({"classes": np.array(["a", "b", "c"])}, "label 3 of train"),

@@ -154,6 +154,8 @@ def test_three_datasets_and_tensors() -> None:
         (Pairs([np.zeros((4, 4), np.uint8), np.zeros((5, 5), np.uint8)] * 4), DataError, "image 1 .* give image_size"),
         (TensorDataset(torch.zeros(8, 1, 4, 4)), DataError, "must be a pair"),
         (TensorDataset(torch.zeros(8, 1, 4, 4), torch.zeros(8)), DataError, "labels of train .* integers"),
+        (TensorDataset(torch.zeros(8, 1, 4, 4), torch.zeros(8, 3)), DataError, r"label 0 of train has shape \(3,\)"),
+        (([(np.zeros((4, 4), np.uint8), [0, 1])] * 8,), DataError, "label 0 of train is a list; give one integer"),
     ],
 )
 def test_objects_that_are_refused(source: Any, error: type[Exception], message: str) -> None:

@@ -84,6 +84,7 @@ def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
         ("{", "is no JSON"),
         ("[1, 2]", "holds no rows"),
         ('{"a": 1}', "'a' is no row of NAS-Bench-Macro"),
+        ('[{"layer": [3, 64], "accuracy": 0.9}]', r"row 1: 'layer' is \[3, 64\]; give a text or a number"),
         ("3", "holds no rows"),
     ],
 )

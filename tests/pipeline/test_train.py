@@ -115,6 +115,17 @@ def test_a_run_can_be_trained_again(trained: tuple[Path, str, str], tmp_path: Pa
     assert result.record.recipe["optimiser"] == "adamw"
 
 
+def test_weights_of_a_run_see_images_as_they_did_there(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder = trained[0]
+    there = json.loads((folder / "architecture.json").read_text())
+    expected = (tuple(there["mean"]), tuple(there["std"]))
+    weights = str(folder / "weights.safetensors")
+    assert resolve_model("mnasnet-small").statistics(weights) == expected
+    copied = tmp_path / "copied.safetensors"
+    shutil.copy(weights, copied)
+    assert resolve_model("mnasnet-small").statistics(str(copied)) != expected
+
+
 def test_networks_of_other_packages_are_trained(tmp_path: Path) -> None:
     result = archfit.train(
         "torchvision:squeezenet1_1", "digits", image_size=64, epochs=1, train_images=64, out=tmp_path / "run"
@@ -168,11 +179,11 @@ def test_the_recipe_is_archfits_with_what_was_asked_for() -> None:
 
 def test_pretrained_networks_see_images_as_they_were_trained() -> None:
     data = load_data("digits", train_images=200)
-    lite = normalised(data, resolve_model("efficientnet-lite0").statistics())
+    lite = normalised(data, resolve_model("efficientnet-lite0").statistics("imagenet"))
     # (x - 127) / 128 for x in 0..255
     assert lite.mean == pytest.approx((127 / 255,))
     assert lite.std == pytest.approx((128 / 255,))
-    other = normalised(data, resolve_model("mobilenet-v2").statistics())
+    other = normalised(data, resolve_model("mobilenet-v2").statistics("w.pth"))
     assert other.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import urllib.error
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from archfit.architecture import Task
 from archfit.catalogue.reference import IMAGENET_STATISTICS
 from archfit.errors import InputError, MissingExtraError, WeightsError, first_line, unknown_name
-from archfit.nn.weights import load_into
+from archfit.nn.weights import load_into, read_weights
 
 PACKAGES = ("timm", "torchvision", "pytorchcv")
 _EXTRA = "catalogue"
@@ -69,7 +71,7 @@ def build_external(name: str, task: Task, *, imagenet: bool = False) -> nn.Modul
     make = {"torchvision": _torchvision, "timm": _timm, "pytorchcv": _pytorchcv}[package]
     try:
         network = make(model, task, imagenet)
-    except (urllib.error.URLError, ConnectionError, TimeoutError, OSError, RuntimeError) as error:
+    except (urllib.error.URLError, OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         if not imagenet:
             raise
         raise WeightsError(
@@ -146,12 +148,16 @@ def _pytorchcv(model: str, task: Task, imagenet: bool) -> nn.Module:
     provider = importlib.import_module(f"{_package('pytorchcv').__name__}.model_provider")
     fitting = {"num_classes": task.classes, "in_channels": task.channels}
     if model in _SHUFFLENETS:
+        if imagenet:
+            raise WeightsError(f"nobody publishes ImageNet weights of pytorchcv:{model}; leave --weights out")
         make = importlib.import_module("pytorchcv.models.shufflenet").get_shufflenet
         shufflenet: nn.Module = make(3, _SHUFFLENETS[model], **fitting)
         return shufflenet
     network: nn.Module = provider.get_model(model, **fitting)
     if imagenet:
-        take_over(network, provider.get_model(model, pretrained=True).state_dict(), model)
+        # Its own way of loading executes what is in the file.
+        store = importlib.import_module("pytorchcv.models.common.model_store")
+        take_over(network, read_weights(Path(store.get_model_file(model))), model)
     return network
 
 

@@ -27,10 +27,11 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in _DISK and not error.filename:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"archfit: {where}{error.strerror}; free some space or mend the permissions", file=sys.stderr)
+        what_to_do = "; free some space or mend the permissions" if error.errno in _DISK else ""
+        print(f"archfit: {where}{error.strerror}{what_to_do}", file=sys.stderr)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):

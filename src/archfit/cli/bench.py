@@ -72,4 +72,4 @@ def samplers(
     for sentence in verdicts(found.to_json()):
         console.print(sentence, soft_wrap=True)
     if found.folder is not None:
-        console.print(f"{found.folder} holds bench.html and bench.json", soft_wrap=True)
+        console.print(f"{found.folder} holds bench.html and bench.json", markup=False, soft_wrap=True)

@@ -69,4 +69,6 @@ def compare(
     for text in remarks(found.rows):
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     if found.folder is not None:
-        console.print(f"{found.folder} holds compare.json, compare.html.", highlight=False, soft_wrap=True)
+        console.print(
+            f"{found.folder} holds compare.json, compare.html.", highlight=False, markup=False, soft_wrap=True
+        )

@@ -64,7 +64,9 @@ def models(
     for name in others:
         console.print(name, highlight=False, soft_wrap=True)
     if not listed and not others:
-        console.print(f"no network's name has {pattern!r} in it; archfit models lists ours", highlight=False)
+        console.print(
+            f"no network's name has {pattern!r} in it; archfit models lists ours", highlight=False, markup=False
+        )
     elif pattern is None:
         console.print(
             "mnasnet-a1, -b1, mobilenet-v1 and -v2 take a width: mobilenet-v2-0.5. Others by name: torchvision:NAME, "

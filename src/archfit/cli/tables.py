@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +27,7 @@ def cost_table(measured: Measured) -> Table:
     """Everything that `archfit measure` found."""
     table = Table(show_header=False, box=None, pad_edge=False)
     cost = measured.cost
-    table.add_row("network", measured.name)
+    table.add_row("network", escape(measured.name))
     if cost.latency is not None:
         table.add_row("latency", f"{latency_range(cost.latency)}  p50 (p10-p90), {cost.latency.runs} runs")
         table.add_row("spread", f"{cost.latency.spread:.1%} of the median between blocks")
@@ -47,7 +48,7 @@ def latency_table_summary(table: LatencyTable, path: Path) -> Table:
     shown = Table(show_header=False, box=None, pad_edge=False)
     size = table.task.image_size
     measured = sum(entry.networks > 0 for entry in table.entries.values())
-    shown.add_row("latency table", str(path))
+    shown.add_row("latency table", escape(str(path)))
     shown.add_row("space", f"{table.space}, {size}x{size} pixels, {table.task.classes} classes")
     shown.add_row("networks", f"{table.networks} measured")
     shown.add_row("pieces", f"{measured:,} in one of them, {len(table.entries) - measured:,} judged by their like")

@@ -67,6 +67,18 @@ def labels_to_int64(what: str, labels: np.ndarray, count: int) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
+def numbered_classes(name: str, labels: Tensor) -> tuple[str, ...]:
+    """Names "0", "1", ... of labels that have none.
+
+    Raises:
+        DataError: A label is so large that some class can have no image.
+    """
+    largest = int(labels.max())
+    if largest >= len(labels):
+        raise DataError(f"{name} has the label {largest}, but {len(labels)} training images; number the classes from 0")
+    return tuple(map(str, range(largest + 1)))
+
+
 def check_classes(name: str, train: Tensor, others: dict[str, Tensor], classes: tuple[str, ...]) -> None:
     """Raises `DataError` unless each class has training images and no split has a label beyond `classes`."""
     for split, labels in {"train": train, **others}.items():

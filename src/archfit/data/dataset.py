@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -103,6 +104,8 @@ class ImageData:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise DataError(f"{self.name} has {len(self.classes)} class; at least 2 are needed to tell apart")
+        if twice := [name for name, count in Counter(self.classes).items() if count > 1]:
+            raise DataError(f"{self.name}: two classes are called {twice[0]!r}; give each a name of its own")
         if self.channels not in (1, 3):
             raise DataError(f"{self.name} has {self.channels} channels; images must have 1 (grey) or 3 (RGB)")
         if not len(self.mean) == len(self.std) == self.channels:

@@ -16,8 +16,20 @@ from torch.utils.data import DataLoader, Dataset
 from archfit.errors import DataError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-# What Pillow's decoders raise on bytes that are not a whole image.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# What Pillow raises on bytes that are not a whole image, or whose EXIF has another type than it should.
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def is_grey(image: Image.Image) -> bool:

@@ -23,7 +23,11 @@ Every image is decoded once in any case, to find the broken ones, and an epoch t
 than one from memory. The bound leaves room on a computer with 8 GB.
 """
 
-_NAMES = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 _SAMPLE = 64
 _KEPT_SIZE = 64
 _DEFAULT_SIZE = 96
@@ -60,7 +64,8 @@ def read_folder(
     Classes are sorted by name; images are searched in all depths below a class, hidden files left out.
 
     Args:
-        root: Holds a folder per class, or `train` and perhaps `val` (`valid`, `validation`) and `test` with those.
+        root: Holds a folder per class, or `train` (`training`) and perhaps `val` (`valid`, `validation`, `dev`) and
+            `test` (`testing`) with those.
         image_size: None keeps the size that all sampled images share if it is square and at most 64, else 96.
         max_corrupt: Largest share of unreadable images that is skipped.
         num_workers: Processes that decode where the images are not kept in memory.
@@ -102,7 +107,7 @@ def read_folder(
     if not in_memory:
         notes.append(f"{len(everything)} images of {size} pixels exceed memory and are decoded in each epoch")
     return Source(
-        root.resolve().name,
+        root.resolve().name.encode(errors="backslashreplace").decode(),
         classes,
         channels,
         size,
@@ -152,6 +157,7 @@ def _find_files(folder: Path) -> _Files:
 def _find_splits(root: Path) -> tuple[dict[str, _Files], list[str]]:
     """The files of train and, where there, of validation and test; and what to note about them."""
     children = {child.name.lower(): child for child in _folders(root)}
+    called = set(children)
     found: dict[str, _Files] = {}
     notes: list[str] = []
     for split, names in _NAMES.items():
@@ -163,8 +169,13 @@ def _find_splits(root: Path) -> tuple[dict[str, _Files], list[str]]:
                 raise DataError(f"{root} has more than one folder for {split}, as {children[name].name!r}; keep one")
             found[split] = files
             del children[name]
-    # A class may be called "train", but then it holds images and not folders of them.
+    # A class may be called "train", but then it holds images and not folders of them, and others are called otherwise.
     if "train" not in found:
+        if len(called) > 1 and called.issubset(name for names in _NAMES.values() for name in names):
+            raise DataError(
+                f"the folders of {root} are called {' and '.join(sorted(called))}, as splits are, but there is none "
+                "for training with a folder for each class; sort its images into class folders"
+            )
         return {"train": _check_found(root, _find_files(root))}, notes
     if children:
         notes.append(f"left out, as they hold no class folders of a split: {', '.join(sorted(children))}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archfit.data.arrays import images_to_uint8, labels_to_int64, make_square
+from archfit.data.arrays import images_to_uint8, labels_to_int64, make_square, numbered_classes
 from archfit.data.assemble import Source
 from archfit.data.dataset import MemorySplit
 from archfit.errors import DataError
@@ -37,10 +37,11 @@ def read_npz(path: Path, image_size: int | None) -> Source:
     if train.images.shape[1:] != test.images.shape[1:]:
         shapes = f"{tuple(train.images.shape[1:])} and {tuple(test.images.shape[1:])}"
         raise DataError(f"{path.name}: images of x_train and x_test differ, {shapes} (C, H, W); make them alike")
-    names = tuple(str(i) for i in range(int(train.labels.max()) + 1))
-    if classes is not None:
-        if classes.ndim != 1:
-            raise DataError(f"classes of {path.name} has shape {classes.shape}; store one name per label")
+    if classes is None:
+        names = numbered_classes(path.name, train.labels)
+    elif classes.ndim != 1:
+        raise DataError(f"classes of {path.name} has shape {classes.shape}; store one name per label")
+    else:
         names = tuple(str(name) for name in classes.tolist())
     channels, size = train.images.shape[1:3]
     return Source(path.stem, names, channels, size, train, test=test)

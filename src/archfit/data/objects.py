@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from archfit.data.arrays import images_to_uint8, labels_to_int64, make_square
+from archfit.data.arrays import images_to_uint8, labels_to_int64, make_square, numbered_classes
 from archfit.data.assemble import Source
 from archfit.data.dataset import MemorySplit
 from archfit.data.files import is_grey, to_mode, to_tensor
@@ -55,7 +55,7 @@ def read_datasets(source: Any, image_size: int | None, progress: Callable[[str],
     train = splits["train"]
     classes = getattr(parts[0], "classes", None)
     if classes is None:
-        classes = range(int(train.labels.max()) + 1)
+        classes = numbered_classes("the dataset", train.labels)
     return Source(
         type(parts[0]).__name__,
         tuple(str(name) for name in classes),
@@ -75,7 +75,7 @@ def _read(name: str, dataset: Any, image_size: int | None, progress: Callable[[s
     labels: list[Any] = []
     for index, (image, label) in enumerate(_items(name, dataset)):
         images.append(_image(f"image {index} of {name}", image, image_size))
-        labels.append(label.item() if isinstance(label, (Tensor, np.generic)) else label)
+        labels.append(_label(f"label {index} of {name}", label))
         if progress and (index + 1) % _REPORT_EVERY == 0:
             progress(f"reading {name} images: {index + 1} of {count}")
     if any(image.shape[0] == 3 for image in images):
@@ -85,6 +85,16 @@ def _read(name: str, dataset: Any, image_size: int | None, progress: Callable[[s
             shapes = f"{tuple(image.shape[1:])}, image 0 {tuple(images[0].shape[1:])}"
             raise DataError(f"image {index} of {name} is {shapes}; give image_size to make them alike")
     return MemorySplit(torch.stack(images), labels_to_int64(f"labels of {name}", np.array(labels), count))
+
+
+def _label(what: str, label: Any) -> Any:
+    if isinstance(label, (Tensor, np.ndarray, np.generic)):
+        if label.size != 1 if isinstance(label, np.ndarray) else isinstance(label, Tensor) and label.numel() != 1:
+            raise DataError(f"{what} has shape {tuple(label.shape)}; give one integer")
+        return label.item()
+    if isinstance(label, (list, tuple)):
+        raise DataError(f"{what} is a {type(label).__name__}; give one integer")
+    return label
 
 
 def _items(name: str, dataset: Any) -> Iterator[tuple[Any, Any]]:

@@ -120,6 +120,9 @@ def _table(path: Path, rows: list[dict[str, Any]]) -> Table:
     for number, row in enumerate(rows, 1):
         if missing := [name for name in columns if row.get(name) in (None, "")]:
             raise InputError(f"{path}, row {number}: {missing[0]!r} has no value")
+    for number, row in enumerate(rows, 1):
+        if other := [name for name in names if not isinstance(row[name], str | int | float)]:
+            raise InputError(f"{path}, row {number}: {other[0]!r} is {row[other[0]]!r}; give a text or a number")
     choices = tuple(Choice(name, _options(row[name] for row in rows)) for name in names)
     scale = 0.01 if any(_number(row[name], path, name) > 1 for row in rows for name in accuracies) else 1.0
     found: dict[Indices, TableRow] = {}

@@ -129,6 +129,9 @@ def bench_samplers(
     for name in budget.names():
         if known[name] not in rows.costs:
             raise InputError(f"{table} has no column {known[name]!r}, which the bound of {name} needs")
+        for row in rows.rows.values():
+            if (ratio := budget.ratios(row.cost)[name]) <= 0:
+                raise InputError(f"{table} has {known[name]!r} of {ratio:g} times its bound; a cost is above zero")
     asked = tuple(sorted(set(evaluations)))
     if asked[-1] > len(rows.rows):
         raise InputError(f"evaluations is {asked[-1]}; the table has {len(rows.rows):,} networks")

@@ -38,12 +38,14 @@ class Model:
         known: Its name in the catalogue, or None.
         space: It is a point of, or None.
         architecture: Its point, or None.
+        folder: Of the run that found it, or None.
     """
 
     name: str
     known: str | None
     space: SearchSpace | None
     architecture: Architecture | None
+    folder: Path | None = None
 
     def build(self, task: Task, weights: str | None = None) -> tuple[nn.Module, str]:
         """A network for a task, and how weights found their places in it.
@@ -78,8 +80,18 @@ class Model:
         assert self.known is not None
         return build_named(self.known, task)
 
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation per RGB channel that its pretrained weights expect, images in 0..1."""
+    def statistics(self, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation per channel that weights of it expect, images in 0..1.
+
+        Those of a run are in the run's folder; others are as they were published.
+
+        Args:
+            weights: "imagenet" or a file.
+        """
+        beside = expanded(weights).parent if weights != IMAGENET else None
+        for folder in (beside, self.folder):
+            if folder is not None and (folder / ARCHITECTURE).is_file():
+                return read_statistics(folder)
         return pretrained_statistics(self.known)
 
     def layers(self, task: Task) -> tuple[Layer, ...]:
@@ -138,4 +150,4 @@ def _from_file(path: Path) -> Model:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     architecture = Architecture.from_json(content)
-    return Model(f"{path.parent.name}/{path.name}", None, space, architecture)
+    return Model(f"{path.parent.name}/{path.name}", None, space, architecture, path.parent)

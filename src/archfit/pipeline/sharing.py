@@ -13,7 +13,7 @@ from archfit.architecture import Architecture, Task, random_architecture
 from archfit.cost import Cost, counted
 from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
-from archfit.evaluators import SharedWeights
+from archfit.evaluators import BATCH, SharedWeights
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.tabling import table_progress
@@ -196,7 +196,7 @@ class Sharing:
             "architectures": [one.architecture.to_json() for one in best[:wanted]],
             "controller": _summary(by_controller),
             "random": _summary(at_random),
-            "images": min(images, len(self.data.validation)),
+            "images": min(len(self.data.validation), max(1, min(images, len(self.data.validation)) // BATCH) * BATCH),
             "rounds": [asdict(entry) for entry in search.rounds],
             "epochs": self.run.decision("supernet_epochs"),
             "steps": search.steps,

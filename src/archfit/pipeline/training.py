@@ -95,9 +95,9 @@ def prepare(request: TrainRequest, data: ImageData) -> Prepared:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(request.seed)
         network, weights = model.build(data.task, request.weights)
-    return Prepared(
-        model, network, weights, normalised(data, model.statistics()) if request.weights is not None else data
-    )
+    if request.weights is not None:
+        data = normalised(data, model.statistics(request.weights))
+    return Prepared(model, network, weights, data)
 
 
 class TrainRun:

@@ -69,7 +69,7 @@ def _chance(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
 def document(title: str, body: Sequence[object]) -> str:
     """A whole page that needs nothing else: style and figures' script are inside, and nothing may be fetched."""
     style = files("archfit.report").joinpath("style.css").read_text(encoding="utf-8")
-    return (
+    whole = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -77,6 +77,7 @@ def document(title: str, body: Sequence[object]) -> str:
         f"<title>{escaped(title)}</title><style>{style}</style>"
         f"<script>{plotly.offline.get_plotlyjs()}</script></head>\n<body><main>{joined(body)}</main></body></html>\n"
     )
+    return whole.encode(errors="backslashreplace").decode()  # names of files may be in another encoding
 
 
 def _class_names(result: RunResult) -> list[str]:

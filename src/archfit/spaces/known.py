@@ -54,5 +54,5 @@ def space_from(name: str, settings: Mapping[str, Any]) -> SearchSpace:
         raise unknown_name("space", name, KNOWN_SPACES)
     try:
         return KNOWN_SPACES[name].from_settings(settings)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"the settings of space {name!r} are not whole ({error}); take those of a run") from None
