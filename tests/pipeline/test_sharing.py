@@ -61,7 +61,11 @@ def test_the_result_says_how_it_was_found(whole: SearchResult) -> None:
     assert len(said["shared"]["rounds"]) >= 2
     assert "proxy" not in said
     assert (whole.folder / SUPERNET).is_file()
-    assert whole.record.seconds["training"] > 0
+    seconds = whole.record.seconds
+    assert seconds["training"] >= said["shared"]["ranking_seconds"] + sum(
+        r["seconds"] for r in said["shared"]["rounds"]
+    )
+    assert said["shared"]["ranking_seconds"] > 0
 
 
 def test_control_networks_hold_the_budget_and_are_tested(whole: SearchResult) -> None:

@@ -28,6 +28,8 @@ from archfit.nn.seeded import build_seeded
 from archfit.spaces import SharedSpace
 from archfit.study.setup import over_limit
 
+SAMPLING = "seconds_sampling"
+"""Decision of a run: seconds of measuring networks that are no trials, for the account of the time."""
 QUICK = Effort(least_s=0.06, most_s=0.12, quiet_rounds=8, tolerance=0.03)
 """Enough to say on which side of a budget a random member of a space lies."""
 

@@ -21,6 +21,7 @@ from archfit.cost import Cost
 from archfit.data import ImageData
 from archfit.deploy import NETWORK
 from archfit.device import Device
+from archfit.pipeline.meter import SAMPLING
 from archfit.pipeline.plan import equal_time
 from archfit.pipeline.request import SearchRequest, TrainRequest
 from archfit.report import evidence_sentence, pareto_front
@@ -144,7 +145,9 @@ def summarise(
         rungs, images = run.decision("proxy_epochs"), len(data.train)
         equal = rungs is not None and equal_time(request, rungs[0] * images)
         search["proxy"] = {"epochs": rungs, "images": images, "equal_time": equal}
-    supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) if derived is not None else 0.0
+    supernet_seconds = 0.0
+    if derived is not None:
+        supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) + derived.get("ranking_seconds", 0.0)
     trained = (winner, *others)
     return RunResult(
         command=request.command(),
@@ -175,7 +178,7 @@ def summarise(
                 seconds["search"],
                 slots,
                 supernet=supernet_seconds,
-                sampling=run.decision("seconds_sampling") or 0.0,
+                sampling=run.decision(SAMPLING) or 0.0,
             ),
         },
         machine={**machine_of(device, accelerator, request), "optuna": optuna.__version__},
@@ -226,9 +229,9 @@ def time_spent(
 ) -> dict[str, float]:
     """Where the search's wall time went, in seconds of wall time.
 
-    Training is that of the supernet, and that of trials, summed over workers and shared out among them; measuring is
-    that of trials and of what was sampled of the space, and stops them all. What is left is overhead: proposing,
-    storing, starting up, waiting for the last trial.
+    Training is that of the supernet with its ranking, and that of trials, summed over workers and shared out among
+    them; measuring is that of trials and of what was sampled of the space, and stops them all. What is left is
+    overhead: proposing, storing, starting up, waiting for the last trial.
     """
     measuring = sampling + sum(t.seconds_measure for t in trials)
     training = supernet + sum(t.seconds_train for t in trials) / workers

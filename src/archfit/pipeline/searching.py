@@ -28,7 +28,7 @@ from archfit.evaluators import Evaluator, ProxyTraining
 from archfit.pipeline.finals import Finals, shown
 from archfit.pipeline.full_training import FullTrainings
 from archfit.pipeline.initial import INIT
-from archfit.pipeline.meter import CostMeter
+from archfit.pipeline.meter import SAMPLING, CostMeter
 from archfit.pipeline.outcome import SLOTS, SearchResult, summarise
 from archfit.pipeline.plan import (
     Objects,
@@ -265,13 +265,9 @@ class SearchRun:
             self.watch.note(f"space scaled to the budget: {fitted.note}")
         if self.request.budget.names():
             self.watch.note(f"{fitted.share:.0%} of {len(fitted.costs)} random networks of the space hold the budget")
-        self._add_sampling(meter.sampling_seconds)
+        self.run.add(SAMPLING, meter.sampling_seconds)
         self.run.decide("space", {"settings": fitted.space.settings(), "scaled": fitted.note, "share": fitted.share})
         return fitted.space
-
-    def _add_sampling(self, seconds: float) -> None:
-        """Keeps what was spent on measuring networks that are no trials, for the account of the time."""
-        self.run.decide("seconds_sampling", (self.run.decision("seconds_sampling") or 0.0) + seconds)
 
     def _probe(self, space: SearchSpace) -> tuple[str, float]:
         """Memory format and training speed of a typical network, images per second of one worker."""
@@ -330,7 +326,7 @@ class SearchRun:
             stored = [one.to_json() for one in plain_networks(space, self.task, self.request.budget, meter.sample)]
             if self.limits.trials is not None:
                 stored = stored[: self.limits.trials // 2]
-            self._add_sampling(meter.sampling_seconds - before)
+            self.run.add(SAMPLING, meter.sampling_seconds - before)
             self.run.decide("plain", stored)
         return [Architecture.from_json(one) for one in stored]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from archfit.cost import Cost, counted
 from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
 from archfit.evaluators import BATCH, SharedWeights
-from archfit.pipeline.meter import CostMeter
+from archfit.pipeline.meter import SAMPLING, CostMeter
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.tabling import table_progress
 from archfit.pipeline.watch import Watch
@@ -105,6 +106,7 @@ class Sharing:
             table = LatencyTable.read(Path(given))
             self._check(table)
         else:
+            before = self.meter.sampling_seconds
             table = tabulate(
                 self.space,
                 self.data.task,
@@ -116,6 +118,7 @@ class Sharing:
                 seed=self.request.seed,
                 on_progress=table_progress(self.watch, tick=lambda: self.run.tick("search")),
             )
+            self.run.add(SAMPLING, self.meter.sampling_seconds - before)
             self.watch.note(
                 f"latency table of {table.networks} networks: one that it has not seen is {percent(table.error)} off "
                 "in the median"
@@ -184,7 +187,7 @@ class Sharing:
 
     def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:
         """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""
-        rng = random.Random(self.request.seed)
+        rng, start = random.Random(self.request.seed), time.monotonic()
         drawn = search.drawn(_DRAWN)
         uniform = [self.space.canonical(random_architecture(self.space, rng), self.data.task) for _ in range(_DRAWN)]
         images = self.run.decision(_RANKED) or _RANKED_IMAGES
@@ -198,6 +201,7 @@ class Sharing:
             "random": _summary(at_random),
             "images": min(len(self.data.validation), max(1, min(images, len(self.data.validation)) // BATCH) * BATCH),
             "rounds": [asdict(entry) for entry in search.rounds],
+            "ranking_seconds": time.monotonic() - start,
             "epochs": self.run.decision("supernet_epochs"),
             "steps": search.steps,
             "latency_table": {

@@ -118,6 +118,10 @@ class RunFolder:
         self._write()
         return value
 
+    def add(self, name: str, amount: float) -> None:
+        """Adds to a decision that is a number, at first 0."""
+        self.decide(name, (self.decision(name) or 0.0) + amount)
+
     def tick(self, phase: str, *, at_least: float = 2.0) -> None:
         """Adds the wall time since the last tick to a phase; writes it if that was `at_least` seconds ago."""
         now = time.monotonic()
