@@ -69,11 +69,17 @@ def test_sampler_name() -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ([], "It was trained in full as the only finalist, the best of 1 candidates by the absolute reward. "),
-        (["finalist"], "among 2 finalists trained in full, the best of 1 candidates by the absolute reward. "),
+        (
+            [],
+            "It was trained in full as the only finalist, chosen among 1 candidate by the absolute reward and by accuracy. ",
+        ),
+        (
+            ["finalist"],
+            "among 2 finalists trained in full, chosen among 1 candidate by the absolute reward and by accuracy. ",
+        ),
         (
             ["stopped"],
-            "Of 2 finalists, the best of 1 candidates by the absolute reward, it was ahead on the validation split",
+            "Of 2 finalists, chosen among 1 candidate by the absolute reward and by accuracy, it was ahead on the validation split",
         ),
     ],
 )
@@ -87,8 +93,8 @@ def test_how_the_winner_was_picked(others: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("left_out", "said"),
     [
-        ([7], "Of those trial 7 was left out: it did not hold the budget"),
-        ([7, 9], "Of those trials 7, 9 were left out: they did not hold the budget"),
+        ([7], "Of the best trial 7 was left out: it did not hold the budget"),
+        ([7, 9], "Of the best trials 7, 9 were left out: they did not hold the budget"),
     ],
 )
 def test_better_trials_that_were_no_finalists_are_named(left_out: list[int], said: str) -> None:

@@ -259,20 +259,21 @@ def _recommendation(
     rivals = [o for o in others if o.role == "finalist"]
     stopped = [o for o in others if o.role == "stopped"]
     trained = sum(t.state == "complete" and t.promotes is None for t in trials)
-    best = f"the best of {trained} candidates by the {request.reward} reward"
+    candidates = f"{trained} candidate{'s' if trained > 1 else ''}"
+    chosen = f"chosen among {candidates} by the {request.reward} reward and by accuracy"
     if stopped:
         picked = (
-            f"Of {len(rivals) + len(stopped) + 1} finalists, {best}, it was ahead on the validation split early on, "
+            f"Of {len(rivals) + len(stopped) + 1} finalists, {chosen}, it was ahead on the validation split early on, "
             "and alone was trained to the end."
         )
     elif rivals:
-        picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, {best}."
+        picked = f"It was picked on the validation split among {len(rivals) + 1} finalists trained in full, {chosen}."
     else:
-        picked = f"It was trained in full as the only finalist, {best}."
+        picked = f"It was trained in full as the only finalist, {chosen}."
     if left_out:
         names = ", ".join(map(str, left_out))
         which = f"trial {names} was left out: it" if len(left_out) == 1 else f"trials {names} were left out: they"
-        picked += f" Of those {which} did not hold the budget with 2 % to spare when measured a second time."
+        picked += f" Of the best {which} did not hold the budget with 2 % to spare when measured a second time."
     return (
         f"{winner.name.capitalize()} takes {speed}{where} and {verdict} the budget ({request.budget}). {picked} "
         f"{evidence}"
