@@ -66,21 +66,15 @@ def test_sampler_name() -> None:
     assert sampler_name(SearchRequest("digits"), trials[:1]) == "auto (random so far)"
 
 
+CHOSEN = "chosen among 1 candidate by the absolute reward and by accuracy"
+
+
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        (
-            [],
-            "It was trained in full as the only finalist, chosen among 1 candidate by the absolute reward and by accuracy. ",
-        ),
-        (
-            ["finalist"],
-            "among 2 finalists trained in full, chosen among 1 candidate by the absolute reward and by accuracy. ",
-        ),
-        (
-            ["stopped"],
-            "Of 2 finalists, chosen among 1 candidate by the absolute reward and by accuracy, it was ahead on the validation split",
-        ),
+        ([], f"It was trained in full as the only finalist, {CHOSEN}. "),
+        (["finalist"], f"among 2 finalists trained in full, {CHOSEN}. "),
+        (["stopped"], f"Of 2 finalists, {CHOSEN}, it was ahead on the validation split"),
     ],
 )
 def test_how_the_winner_was_picked(others: list[str], said: str) -> None:
