@@ -137,3 +137,10 @@ def test_the_command(table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         main()
     assert ended.value.code == 0
     assert "after 5" in capsys.readouterr().out
+
+
+def test_a_bounded_cost_is_above_zero(table: Path) -> None:
+    table.write_text(table.read_text().replace(",100\n", ",0\n", 1))
+    assert bench_samplers(table, samplers=["random"], evaluations=[5], seeds=1, workers=1).samplers
+    with pytest.raises(ArchfitError, match="has 'madds' of 0 times its bound; a cost is above zero"):
+        bench_samplers(table, samplers=["random"], budget=Budget(madds=105), evaluations=[5], seeds=1, workers=1)
