@@ -161,7 +161,8 @@ def sample_space(
 
     def trainable(step: SearchSpace) -> bool:
         supernet_of_cells = request.method == "shared" and not isinstance(step, MnasSpace)
-        if available is None or request.init is not None or supernet_of_cells:
+        however_slow = sees_enough(request, len(data.train), rate=0.0)
+        if available is None or however_slow or request.init is not None or supernet_of_cells:
             return True
         with meter.quiet():
             rate = training_rate(
@@ -173,9 +174,10 @@ def sample_space(
                 seconds=_PROBE_SHARE * available,
                 least=2,
             )
-        if not sees_enough(request, len(data.train), rate):
+        enough = sees_enough(request, len(data.train), rate)
+        if not enough:
             slow.append(step)
-        return step not in slow
+        return enough
 
     fitted = fit_space(
         space,

@@ -14,7 +14,7 @@ from archfit.architecture import Architecture, Task, random_architecture
 from archfit.cost import Cost, counted
 from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
-from archfit.evaluators import BATCH, SharedWeights
+from archfit.evaluators import SharedWeights
 from archfit.pipeline.meter import SAMPLING, CostMeter
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.tabling import table_progress
@@ -199,7 +199,7 @@ class Sharing:
             "architectures": [one.architecture.to_json() for one in best[:wanted]],
             "controller": _summary(by_controller),
             "random": _summary(at_random),
-            "images": min(len(self.data.validation), max(1, min(images, len(self.data.validation)) // BATCH) * BATCH),
+            "images": search.images_scored(images),
             "rounds": [asdict(entry) for entry in search.rounds],
             "ranking_seconds": time.monotonic() - start,
             "epochs": self.run.decision("supernet_epochs"),

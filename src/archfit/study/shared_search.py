@@ -176,7 +176,7 @@ class SharedSearch:
     def scored(self, architectures: Sequence[Architecture], images: int) -> list[Scored]:
         """Each on the same `images` of the validation split, by the shared weights."""
         endless = self._stream(self._data.validation, BATCH, None)
-        batches = list(islice(endless, max(1, min(images, len(self._data.validation)) // BATCH)))
+        batches = list(islice(endless, max(1, self.images_scored(images) // BATCH)))
         found: dict[Architecture, Scored] = {}
         different = list(dict.fromkeys(architectures))
         for first in range(0, len(different), self._settings.paths):
@@ -184,6 +184,11 @@ class SharedSearch:
             group = different[first : first + self._settings.paths]
             found |= zip(group, self._scored([(architecture, batches) for architecture in group]), strict=True)
         return [found[architecture] for architecture in architectures]
+
+    def images_scored(self, images: int) -> int:
+        """How many validation images `scored` takes where so many are asked for: whole batches, one at least."""
+        there = len(self._data.validation)
+        return min(there, max(1, min(images, there) // BATCH) * BATCH)
 
     def speed(self) -> Speed:
         """How long things will take, from a few steps; the search itself must begin anew after it."""
