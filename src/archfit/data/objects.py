@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,13 +89,14 @@ def _read(name: str, dataset: Any, image_size: int | None, progress: Callable[[s
 
 
 def _label(what: str, label: Any) -> Any:
-    if isinstance(label, (Tensor, np.ndarray, np.generic)):
-        if label.size != 1 if isinstance(label, np.ndarray) else isinstance(label, Tensor) and label.numel() != 1:
-            raise DataError(f"{what} has shape {tuple(label.shape)}; give one integer")
-        return label.item()
     if isinstance(label, (list, tuple)):
         raise DataError(f"{what} is a {type(label).__name__}; give one integer")
-    return label
+    shape = getattr(label, "shape", None)  # of a tensor, an array, or a number of numpy's
+    if shape is None:
+        return label
+    if math.prod(shape) != 1:
+        raise DataError(f"{what} has shape {tuple(shape)}; give one integer")
+    return label.item()
 
 
 def _items(name: str, dataset: Any) -> Iterator[tuple[Any, Any]]:
