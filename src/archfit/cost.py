@@ -34,6 +34,8 @@ class Latency:
         runtime: What ran it, as in "onnxruntime 1.31.1".
         threads: Intra-op threads of the runtime.
         batch: Images per inference.
+        scaled: What the clock's times were multiplied by to give these, on average: above 1 where the machine was
+            that much faster than at its first measurement.
     """
 
     p50_ms: float
@@ -45,6 +47,7 @@ class Latency:
     runtime: str
     threads: int = 1
     batch: int = 1
+    scaled: float = 1.0
 
     def quantiles_ms(self) -> dict[str, float]:
         """The three of them by name, as records of a run keep them."""

@@ -45,6 +45,7 @@ def test_a_machine_at_half_speed_gives_the_same_latency() -> None:
     assert summarise(fast, 1.0).p50_ms == pytest.approx(2.0)
     assert summarise(slow, 1.0).p50_ms == pytest.approx(2.0)
     assert summarise(slow, None).p50_ms == pytest.approx(4.0)
+    assert (summarise(fast, 1.0).scaled, summarise(slow, 1.0).scaled) == pytest.approx((1.0, 0.5))
 
 
 def test_quantiles_are_of_single_inferences_not_of_blocks() -> None:

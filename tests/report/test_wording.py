@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from archfit.cost import Budget, Cost, Latency
@@ -47,6 +49,16 @@ def test_verdict_closer_than_the_spread_says_so():
     (verdict,) = wording.budget_verdicts(cost(0.297, spread=0.02), Budget(latency_ms=0.3))
     assert verdict.holds
     assert verdict.text == "1.0 % under the budget of 0.3 ms, closer than the measurement is sure (spread 2.0 %)"
+
+
+def test_a_machine_at_another_speed_is_named_with_what_the_clock_showed():
+    # 0.3 ms given, from 0.2 ms of the clock: 1.5 times as fast. 4 % off is not worth a word.
+    latency = cost(0.3).latency
+    assert latency is not None
+    assert wording.clock_note(replace(latency, scaled=1.04)) is None
+    assert wording.clock_note(replace(latency, scaled=1.5)) == (
+        "the clock showed 0.200 ms, as the machine was 1.50 times as fast as when archfit first measured here"
+    )
 
 
 def test_bound_without_measurement_has_no_verdict():

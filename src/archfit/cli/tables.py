@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from archfit.report.wording import count, latency_range, megabytes, milliseconds, percent
+from archfit.report.wording import clock_note, count, latency_range, megabytes, milliseconds, percent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,8 @@ def cost_table(measured: Measured) -> Table:
     if cost.latency is not None:
         table.add_row("latency", f"{latency_range(cost.latency)}  p50 (p10-p90), {cost.latency.runs} runs")
         table.add_row("spread", f"{cost.latency.spread:.1%} of the median between blocks")
+        if (note := clock_note(cost.latency)) is not None:
+            table.add_row("clock", note)
         threads = f"{cost.latency.threads} thread" + ("s" if cost.latency.threads > 1 else "")
         table.add_row("runtime", f"{cost.latency.runtime}, {threads}, batch {cost.latency.batch}")
         table.add_row("device", cost.latency.device)

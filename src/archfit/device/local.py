@@ -78,6 +78,7 @@ class LocalDevice:
             device=self.describe(),
             runtime=self.runtime_label(runtime),
             threads=threads,
+            scaled=timing.scaled,
         )
 
     def record(

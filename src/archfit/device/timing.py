@@ -53,6 +53,7 @@ class Timing:
         spread: Half the interquartile range of all block medians over their median.
         runs: Inferences in quiet rounds.
         rounds: Quiet rounds.
+        scaled: Median of the factors that the times of these rounds were multiplied by.
     """
 
     p50_ms: float
@@ -61,6 +62,7 @@ class Timing:
     spread: float
     runs: int
     rounds: int
+    scaled: float
 
 
 def quiet_rounds(candidate: Sequence[float], anchor: Sequence[float]) -> list[int]:
@@ -111,7 +113,8 @@ def summarise(rounds: Sequence[Round], reference_ms: float | None) -> Timing:
     times_ms = np.concatenate([np.asarray(rounds[i].candidate_ns) * (1e-6 * factors[i]) for i in quiet])
     p10, p50, p90 = (float(value) for value in np.quantile(times_ms, (0.1, 0.5, 0.9)))
     corrected = [candidate * factor for candidate, factor in zip(candidates, factors, strict=True)]
-    return Timing(p50, p10, p90, relative_spread(corrected), len(times_ms), len(quiet))
+    scaled = float(np.median([factors[i] for i in quiet]))
+    return Timing(p50, p10, p90, relative_spread(corrected), len(times_ms), len(quiet), scaled)
 
 
 def relative_spread(values: Sequence[float]) -> float:

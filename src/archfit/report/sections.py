@@ -17,6 +17,7 @@ from archfit.report.wording import (
     Verdict,
     accuracy_with_error,
     budget_verdicts,
+    clock_note,
     count,
     duration,
     epochs_in_words,
@@ -180,6 +181,8 @@ def costs(result: RunResult) -> Markup:
             f"{latency.threads} thread{'' if latency.threads == 1 else 's'}, batch {latency.batch}; corrected for the "
             f"machine's drift, spread of the median {percent(latency.spread)}"
         )
+        if (note := clock_note(latency)) is not None:
+            how += f"; {note}"
     rows = [
         (BOUND_NAMES["latency"], latency_range(latency), verdict("latency"), how),
         (BOUND_NAMES["memory"], megabytes(cost.memory_bytes), verdict("memory"), MEMORY_MEANS),

@@ -18,6 +18,7 @@ from archfit.report.wording import (
     BOUND_NAMES,
     accuracy_with_error,
     budget_verdicts,
+    clock_note,
     count,
     duration,
     latency_range,
@@ -85,6 +86,8 @@ def _winner_panel(result: RunResult) -> Panel:
         latency = cost.latency
         threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
         row("measured on", f"{latency.device}, {latency.runtime}, {threads}")
+        if (note := clock_note(latency)) is not None:
+            row("clock", note)
     row(BOUND_NAMES["params"], count(cost.params), "params")
     row(BOUND_NAMES["madds"], count(cost.madds), "madds")
     row(BOUND_NAMES["memory"], megabytes(cost.memory_bytes), "memory")

@@ -32,6 +32,16 @@ def latency_range(latency: Latency | None) -> str:
     return f"{milliseconds(latency.p50_ms)} ({_measured(latency.p10_ms)}–{_measured(latency.p90_ms)})"
 
 
+def clock_note(latency: Latency) -> str | None:
+    """What the clock showed, where the machine was not about as fast as at its first measurement."""
+    if 0.95 <= latency.scaled <= 1.05:
+        return None
+    return (
+        f"the clock showed {milliseconds(latency.p50_ms / latency.scaled)}, as the machine was {latency.scaled:.2f} "
+        "times as fast as when archfit first measured here"
+    )
+
+
 def megabytes(size: float | None) -> str:
     """Bytes in units of 10^6 or 10^3: 4200000 -> "4.2 MB"."""
     if size is None:
