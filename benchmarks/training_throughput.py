@@ -1,7 +1,8 @@
 """Claim: `archfit train` trains a catalogue network within 5 % of a bare PyTorch loop on the same batches.
 
 Both sides take the same batches from the same loader, the same optimiser, rate schedule and memory format; archfit's
-adds Lightning, logs, training metrics, progress and a checkpoint. They take turns; the ratio is that of the medians.
+adds Lightning, logs, training metrics, progress and a checkpoint. They take turns; the ratio is the median of those of
+neighbouring turns. Networks that are not measured again are kept in the result.
 
     python benchmarks/training_throughput.py [--models mnasnet-a1,...] [--image-size 32] [--seconds 12] [--rounds 3]
 """
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_throughput.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {}
+    rows = json.loads(args.out.read_text(encoding="utf-8"))["models"] if args.out.is_file() else {}
     for name in args.models.split(","):
         size = max(args.image_size, 64) if is_external(name) else args.image_size
         data = load_data("cifar10", image_size=size).without_test()
@@ -97,13 +98,14 @@ def main() -> None:
             sides = [("bare", bare), ("archfit", ours)]
             for side, train in sides if turn % 2 == 0 else reversed(sides):
                 rates[side].append(train(build_named(name, data.task), data, images))
+        ratios = [a / b for a, b in zip(rates["archfit"], rates["bare"], strict=True)]
         middle = {side: statistics.median(values) for side, values in rates.items()}
         rows[name] = {
             "images": images,
             "image_size": size,
             "images_per_second": middle,
-            "ratio": middle["archfit"] / middle["bare"],
-            "ratios": [a / b for a, b in zip(rates["archfit"], rates["bare"], strict=True)],
+            "ratio": statistics.median(ratios),
+            "ratios": ratios,
         }
         print(
             f"{name}: {middle['bare']:.0f} bare, {middle['archfit']:.0f} archfit, {rows[name]['ratio']:.3f}", flush=True

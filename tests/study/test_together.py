@@ -108,6 +108,18 @@ def test_layers_that_open_later_are_kept_the_same_in_all_processes(data: ImageDa
         torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_each_process_climbs_by_its_part_of_a_batch_and_all_keep_one_network(data: ImageData, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=3, unfreeze=0.3, ema_decay=None, sharpness=0.05)
+    together = network()
+    found = fit_together(
+        together, data, recipe, devices=2, log=tmp_path / "log", on_progress=lambda _: None, seed=0,
+        memory_format="contiguous",
+    )  # fmt: skip
+    # Both processes scored half of the validation split: with weights of their own the whole would come out otherwise.
+    accuracy = score(together, data.validation, data, get_metric("accuracy"), memory_format="contiguous")
+    assert accuracy == found.curve[-1][2] > 0.5
+
+
 def test_a_process_that_fails_ends_the_training_and_names_the_reason(data: ImageData, tmp_path: Path) -> None:
     with pytest.raises(ArchfitError, match="training diverged"):
         fit_together(

@@ -248,8 +248,10 @@ def test_keep_best_needs_a_folder() -> None:
         fit(_network(), DATA, Recipe(1), seed=0, keep_best=True)
 
 
-def test_mixing_and_unfreezing_repeat_and_resume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharpness", [0.0, 0.1])
+def test_mixing_unfreezing_and_sharpness_repeat_and_resume(tmp_path: Path, sharpness: float) -> None:
     recipe = Recipe(4, batch_size=8, learning_rate=0.05, mixup=0.4, cutmix=0.4, unfreeze=0.5, layer_decay=0.5)
+    recipe = replace(recipe, sharpness=sharpness)
     _, whole = _trained(recipe)
 
     def stop(progress: Progress) -> None:

@@ -70,6 +70,12 @@ def train(
     auxiliary: Annotated[
         float | None, typer.Option(help="Networks of cells: weight of the auxiliary head's loss.", show_default=False)
     ] = None,
+    sharpness: Annotated[
+        float | None,
+        typer.Option(
+            help="Radius of sharpness-aware minimisation, as 0.15; steps take twice as long.", show_default=False
+        ),
+    ] = None,
     metric: Annotated[str, typer.Option(help="accuracy, or balanced-accuracy: keeps the best epoch.")] = "accuracy",
     runtime: Annotated[str, typer.Option(help="What times the network: onnxruntime or torch.")] = "onnxruntime",
     threads: Threads = 1,
@@ -103,6 +109,7 @@ def train(
         "restarts": restarts,
         "drop_path": drop_path,
         "auxiliary": auxiliary,
+        "sharpness": sharpness,
     }
     with LiveWatch() as watch:
         run_guarded(

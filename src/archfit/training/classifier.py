@@ -21,6 +21,7 @@ from archfit.nn.cpu_gradients import CpuGradients
 from archfit.training.metrics import Metric, confusion_matrix
 from archfit.training.optimisers import make_optimiser, rate_at
 from archfit.training.recipes import Recipe
+from archfit.training.sharpness import SharpnessAware
 from archfit.training.together import same_buffers
 
 
@@ -53,6 +54,7 @@ class Classifier(pl.LightningModule):
         self.auxiliary = _auxiliary_head(network, recipe, seed)
         self._seed = seed
         self._mix = _mixing(recipe, classes)
+        self._sharpness = SharpnessAware(recipe.sharpness) if recipe.sharpness else None
         self.curve: list[tuple[int, float, float]] = []
         self._recipe = recipe
         self._steps = steps
@@ -82,19 +84,30 @@ class Classifier(pl.LightningModule):
         images, labels = batch if self._mix is None else self._mix(*batch)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = self._recipe.drop_path * min(1.0, (self.global_step + 1) / self._steps)
-        with CpuGradients():
-            if self.auxiliary is not None:
-                assert isinstance(self.network, CellNetwork)
-                logits, from_the_middle = self.network.with_auxiliary(images, self.auxiliary)
-            else:
-                logits, from_the_middle = self.network(images), None
-        loss = self._loss(logits, labels)
+        loss, minimised = self._losses_on(images, labels)
         self._losses.append(loss.detach())
         if len(self._losses) % 20 == 0:
             self._check_losses()
-        if from_the_middle is None:
-            return loss
-        return loss + self._recipe.auxiliary * self._loss(from_the_middle, labels)
+        if self._sharpness is None:
+            return minimised
+        with CpuGradients():
+            self._sharpness.climb(minimised, list(self.parameters()))
+        return self._losses_on(images, labels)[1]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._sharpness is not None:
+            self._sharpness.back()
+
+    def _losses_on(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the classifier, and with that of an auxiliary one, which is what is minimised."""
+        with CpuGradients():
+            if self.auxiliary is None:
+                loss = self._loss(self.network(images), labels)
+                return loss, loss
+            assert isinstance(self.network, CellNetwork)
+            logits, from_the_middle = self.network.with_auxiliary(images, self.auxiliary)
+        loss = self._loss(logits, labels)
+        return loss, loss + self._recipe.auxiliary * self._loss(from_the_middle, labels)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)

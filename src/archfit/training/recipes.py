@@ -46,6 +46,8 @@ class Recipe:
             training; it grows from 0 with depth and time (NASNet, arXiv:1707.07012). Other networks take no notice.
         auxiliary: Weight of the loss of a second classifier after a network of cells' second reduction, which is left
             behind after the training; 0 for none. Other networks take no notice.
+        sharpness: Radius of sharpness-aware minimisation, which makes a step twice as long; 0 for none
+            (arXiv:2010.01412).
     """
 
     epochs: float
@@ -68,6 +70,7 @@ class Recipe:
     restarts: int = 0
     drop_path: float = 0.0
     auxiliary: float = 0.0
+    sharpness: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < float("inf"):
@@ -92,6 +95,7 @@ class Recipe:
             ("restarts", 0, 10),
             ("drop_path", 0.0, 0.9),
             ("auxiliary", 0.0, math.inf),
+            ("sharpness", 0.0, 10.0),
         ):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archfit.data import Batches, MemorySplit
+from archfit.training import Recipe
+from archfit.training.classifier import Classifier
+from archfit.training.metrics import top1
+from archfit.training.sharpness import SharpnessAware
+
+
+def test_climbs_by_its_radius_and_comes_back_to_the_bit() -> None:
+    first, second = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([0.5]))
+    closed = nn.Parameter(torch.tensor([7.0]), requires_grad=False)
+    before = [weight.detach().clone() for weight in (first, second, closed)]
+    sharpness = SharpnessAware(0.5)
+    # The gradient of 3 a + 4 c is (3, 0) and (4), its length 5: half a step along it is (0.3, 0) and (0.4).
+    sharpness.climb(3 * first[0] + 4 * second[0] + closed[0], [first, second, closed])
+    assert first.tolist() == pytest.approx([1.3, 2.0])
+    assert (second.tolist(), closed.tolist()) == (pytest.approx([0.9]), [7.0])
+    sharpness.back()
+    assert all(torch.equal(weight, old) for weight, old in zip((first, second, closed), before, strict=True))
+
+
+def test_a_step_takes_the_gradients_of_where_the_loss_is_worse() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    split = MemorySplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64))
+    recipe = Recipe(1, sharpness=0.5)
+    batches = Batches(split, (0.5,), (0.5,), 4)
+    module = Classifier(copy.deepcopy(network), recipe, steps=10, batches=batches, classes=2, metric=top1)
+    images, labels = torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 1, 0])
+    module.training_step((images, labels), 0).backward()
+    module.on_before_optimizer_step(torch.optim.SGD(module.parameters()))
+
+    loss = functional.cross_entropy(network(images), labels)
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    with torch.no_grad():
+        for weight, gradient in zip(network.parameters(), gradients, strict=True):
+            weight.add_(gradient, alpha=float(0.5 / length))
+    expected = torch.autograd.grad(functional.cross_entropy(network(images), labels), list(network.parameters()))
+    for weight, gradient in zip(module.network.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
+    assert module.mean_loss() == pytest.approx(
+        float(loss.detach())
+    )  # what is told is the loss of the weights themselves
