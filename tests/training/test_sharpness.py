@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from archfit.data import Batches, MemorySplit
-from archfit.training import Recipe
+from archfit.data import Batches, MemorySplit, load_data
+from archfit.training import Recipe, fit
 from archfit.training.classifier import Classifier
 from archfit.training.metrics import top1
 from archfit.training.sharpness import SharpnessAware
@@ -50,3 +51,18 @@ def test_a_step_takes_the_gradients_of_where_the_loss_is_worse() -> None:
     assert module.mean_loss() == pytest.approx(
         float(loss.detach())
     )  # what is told is the loss of the weights themselves
+
+
+@pytest.mark.parametrize("flags", [{"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}])
+def test_gathered_gradients_and_lower_precision_climb_too(flags: dict[str, Any]) -> None:
+    data = load_data("digits")
+    ends = []
+    for sharpness in (0.0, 0.0, 0.5):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        recipe = Recipe(1, sharpness=sharpness, learning_rate=0.01)
+        fit(network, data, recipe, seed=0, validate=False, flags=flags)
+        ends.append(network[1].weight.detach().clone())
+    plain, again, aware = ends
+    assert torch.equal(plain, again)
+    assert 0.01 < float((aware - plain).norm() / plain.norm()) < 0.5

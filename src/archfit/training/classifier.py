@@ -81,6 +81,8 @@ class Classifier(pl.LightningModule):
         return {**super().__getstate__(), "_batches": None}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        if self._sharpness is not None:
+            self._sharpness.back()  # where the optimiser takes no step, as gradients of several batches are gathered
         images, labels = batch if self._mix is None else self._mix(*batch)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = self._recipe.drop_path * min(1.0, (self.global_step + 1) / self._steps)

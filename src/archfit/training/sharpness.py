@@ -26,7 +26,6 @@ class SharpnessAware:
 
     def climb(self, loss: Tensor, weights: Sequence[Tensor]) -> None:
         """Away from where `loss` was computed, until `back` is called; weights that are closed stay as they are."""
-        self.back()  # of a step whose gradients are only gathered, none has been taken yet
         present = [weight for weight in weights if weight.requires_grad]
         found = zip(present, torch.autograd.grad(loss, present, allow_unused=True), strict=True)
         pairs = [(weight, gradient) for weight, gradient in found if gradient is not None]
