@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -10,10 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import archfit
 from archfit.architecture import random_architecture
@@ -23,6 +26,8 @@ from archfit.pipeline.model import resolve_model
 from archfit.pipeline.plan import normalised
 from archfit.pipeline.request import TrainRequest
 from archfit.pipeline.training import recipe_for
+from archfit.report import read_training
+from archfit.report.training import print_training, training_page
 from archfit.spaces import MnasSpace, Skeleton
 from archfit.training import available_cores
 
@@ -237,3 +242,16 @@ def test_a_folder_without_architecture(tmp_path: Path) -> None:
     (tmp_path / "architecture.json").write_text('{"space": "other"}')
     with pytest.raises(InputError, match="is not an architecture of a space of archfit"):
         resolve_model(str(tmp_path))
+
+
+def test_summary_and_page_say_what_the_clock_showed(trained: tuple[Path, str, str]) -> None:
+    record = read_training(trained[0])
+    latency = record.network.cost.latency
+    assert latency is not None
+    cost = replace(record.network.cost, latency=replace(latency, scaled=1.5))
+    record = replace(record, network=replace(record.network, cost=cost))
+    console = Console(file=io.StringIO(), width=200)
+    print_training(record, trained[0], console)
+    assert isinstance(console.file, io.StringIO)
+    for text in (console.file.getvalue(), training_page(record)):
+        assert "as the machine was 1.50 times as fast as when archfit first measured here" in text

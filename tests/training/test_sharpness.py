@@ -37,7 +37,7 @@ def test_a_step_takes_the_gradients_of_where_the_loss_is_worse() -> None:
     module = Classifier(copy.deepcopy(network), recipe, steps=10, batches=batches, classes=2, metric=top1)
     images, labels = torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 1, 0])
     module.training_step((images, labels), 0).backward()
-    module.on_before_optimizer_step(torch.optim.SGD(module.parameters()))
+    module.on_after_backward()
 
     loss = functional.cross_entropy(network(images), labels)
     gradients = torch.autograd.grad(loss, list(network.parameters()))
@@ -48,9 +48,8 @@ def test_a_step_takes_the_gradients_of_where_the_loss_is_worse() -> None:
     expected = torch.autograd.grad(functional.cross_entropy(network(images), labels), list(network.parameters()))
     for weight, gradient in zip(module.network.parameters(), expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient)
-    assert module.mean_loss() == pytest.approx(
-        float(loss.detach())
-    )  # what is told is the loss of the weights themselves
+    # What is told is the loss of the weights themselves.
+    assert module.mean_loss() == pytest.approx(float(loss.detach()))
 
 
 @pytest.mark.parametrize("flags", [{"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}])

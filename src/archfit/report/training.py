@@ -23,6 +23,7 @@ from archfit.report.page import document, embedded, foot
 from archfit.report.record import Layer, Parity, TestResult, TrainedNetwork
 from archfit.report.wording import (
     accuracy_with_error,
+    clock_note,
     count,
     duration,
     latency_range,
@@ -210,6 +211,7 @@ def _costs(record: TrainRecord) -> object:
     parity = record.parity
     rows = [
         ("latency", latency_range(cost.latency)),
+        *([("clock", note)] if (note := clock_note(cost.latency)) is not None else []),
         ("memory", megabytes(cost.memory_bytes)),
         ("parameters", f"{cost.params:,}"),
         ("MAdds", f"{cost.madds:,}"),
@@ -254,6 +256,7 @@ def print_training(record: TrainRecord, folder: Path, console: Console) -> None:
         ("calibration error", percent(test.calibration_error)),
         ("validation", f"{percent(network.validation_accuracy)}  (epoch {record.best_epoch} of {network.epochs})"),
         ("latency p50 (p10–p90)", latency_range(network.cost.latency)),
+        ("clock", clock_note(network.cost.latency)),
         ("parameters", count(network.cost.params)),
         ("MAdds", count(network.cost.madds)),
         ("memory", megabytes(network.cost.memory_bytes)),

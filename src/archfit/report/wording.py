@@ -32,9 +32,9 @@ def latency_range(latency: Latency | None) -> str:
     return f"{milliseconds(latency.p50_ms)} ({_measured(latency.p10_ms)}–{_measured(latency.p90_ms)})"
 
 
-def clock_note(latency: Latency) -> str | None:
+def clock_note(latency: Latency | None) -> str | None:
     """What the clock showed, where the machine was not about as fast as at its first measurement."""
-    if 0.95 <= latency.scaled <= 1.05:
+    if latency is None or 0.95 <= latency.scaled <= 1.05:
         return None
     return (
         f"the clock showed {milliseconds(latency.p50_ms / latency.scaled)}, as the machine was {latency.scaled:.2f} "

@@ -81,8 +81,6 @@ class Classifier(pl.LightningModule):
         return {**super().__getstate__(), "_batches": None}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        if self._sharpness is not None:
-            self._sharpness.back()  # where the optimiser takes no step, as gradients of several batches are gathered
         images, labels = batch if self._mix is None else self._mix(*batch)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = self._recipe.drop_path * min(1.0, (self.global_step + 1) / self._steps)
@@ -92,11 +90,10 @@ class Classifier(pl.LightningModule):
             self._check_losses()
         if self._sharpness is None:
             return minimised
-        with CpuGradients():
-            self._sharpness.climb(minimised, list(self.parameters()))
+        self._sharpness.climb(minimised, list(self.parameters()))
         return self._losses_on(images, labels)[1]
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_after_backward(self) -> None:
         if self._sharpness is not None:
             self._sharpness.back()
 

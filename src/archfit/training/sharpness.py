@@ -39,6 +39,5 @@ class SharpnessAware:
     @torch.no_grad()
     def back(self) -> None:
         """To the bit where `climb` began."""
-        if self._weights:
-            torch._foreach_copy_(self._weights, self._origin)
+        torch._foreach_copy_(self._weights, self._origin)
         self._weights, self._origin = [], []
