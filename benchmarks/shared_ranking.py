@@ -1,9 +1,10 @@
 """Claim: accuracies by shared weights rank architectures: Kendall's tau of at least 0.4, above that of MAdds alone.
 
 Takes the supernet of a finished search with shared weights, draws architectures of its space at random, trains each on
-its own, and compares the order with that of the shared weights and that of the multiply-adds.
+its own, and compares the order with that of the shared weights and that of the multiply-adds. A second supernet of the
+same space may be compared with what an earlier result has of the training alone.
 
-    python benchmarks/shared_ranking.py RUN [--architectures 24] [--epochs 3]
+    python benchmarks/shared_ranking.py RUN [--architectures 24] [--epochs 3] [--alone RESULT]
 """
 
 from __future__ import annotations
@@ -62,12 +63,20 @@ def alone(
     return [found[key] for key in range(len(architectures))]
 
 
+def earlier(result: Path, architectures: list[Architecture]) -> list[float]:
+    """The same, as a run of this script found them."""
+    rows = json.loads(result.read_text(encoding="utf-8"))["architectures"]
+    known = {json.dumps(row["choices"]): row["alone"] for row in rows}
+    return [known[json.dumps(dict(architecture.choices))] for architecture in architectures]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alone", type=Path, help="an earlier result, whose accuracies alone are taken")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "shared_ranking.json")
     args = parser.parse_args()
     record = archfit.load(args.run).record
@@ -86,7 +95,11 @@ def main() -> None:
         network = space.build(architecture, data.task)
         by_sharing.append(shared.evaluate(architecture, network, data, seed=0, on_progress=lambda _: None))
     madds = [sum(piece.madds for piece in space.pieces(architecture, data.task)) for architecture in drawn]
-    accuracies = alone(space, drawn, data, args.epochs, record.memory_format, args.run / "workers.log")
+    accuracies = (
+        earlier(args.alone, drawn)
+        if args.alone
+        else alone(space, drawn, data, args.epochs, record.memory_format, args.run / "workers.log")
+    )
     tau, tau_madds = kendalltau(by_sharing, accuracies).statistic, kendalltau(madds, accuracies).statistic
     result = {
         "claim": "Kendall tau of at least 0.4 between shared-weight and stand-alone accuracy, above that of MAdds",

@@ -37,6 +37,10 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     found = {
         "plain": recipe,
         "half-rate": replace(recipe, learning_rate=recipe.learning_rate / 2),
+        "double-rate": replace(recipe, learning_rate=recipe.learning_rate * 2),
+        "layer-decay-0.85": replace(recipe, layer_decay=0.85),
+        "average-0.995": replace(recipe, ema_decay=0.995),
+        "sgd": replace(recipe, optimiser="sgd", learning_rate=0.06, weight_decay=5e-4),
         "batches-32": replace(recipe, batch_size=32, learning_rate=0.7 * recipe.learning_rate),
         "muon": replace(recipe, optimiser="muon", learning_rate=0.02, filter_learning_rate=0.01),
         "mixup": replace(recipe, mixup=0.3, label_smoothing=0.0),
