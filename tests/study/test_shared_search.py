@@ -82,20 +82,6 @@ def test_the_controller_waits_for_the_warm_up(data: ImageData, tmp_path: Path) -
     assert any(not torch.equal(a, b) for a, b in zip(before, search.policy.state_dict().values(), strict=True))
 
 
-def test_half_of_the_paths_are_the_controllers_and_the_others_uniform(data: ImageData, tmp_path: Path) -> None:
-    uniform, drawn = (
-        make(data, tmp_path, replace(SETTINGS, exploring=exploring))._paths(100, warm=True) for exploring in (1.0, 0.0)
-    )
-    search = make(data, tmp_path, replace(SETTINGS, exploring=0.5))
-    assert search._paths(100, warm=False) == uniform
-    mixed = search._paths(100, warm=True)
-    origins = [(path == mine, path == other) for path, mine, other in zip(mixed, drawn, uniform, strict=True)]
-    assert all(mine or other for mine, other in origins)
-    # A third of the small space's draws may be equal by chance; of 50 expected, 15 are three standard deviations.
-    assert 35 <= sum(mine for mine, _ in origins) <= 80
-    assert 35 <= sum(other for _, other in origins) <= 80
-
-
 @pytest.mark.parametrize("rule", ["reinforce", "ppo"])
 def test_a_search_killed_after_any_round_ends_in_the_same_bits(
     data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: Any
@@ -241,7 +227,6 @@ def test_too_few_validation_images_are_refused(data: ImageData, tmp_path: Path) 
         ({"rule": "ppq"}, "did you mean 'ppo'"),
         ({"samples": 0}, "samples is 0"),
         ({"warmup": 1.0}, "warmup is 1.0"),
-        ({"exploring": 1.5}, "exploring is 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -267,15 +267,12 @@ class SharedSearch:
             self._rule.update(indices, rewards, log_prob)
 
     def _paths(self, number: int, *, warm: bool) -> list[Architecture]:
-        """For the steps of the next round: uniform before the controller has begun, some of its own after."""
-        rng = random.Random(_mixed(self._seed, "paths", len(self.rounds)))
-        paths = [self._space.canonical(random_architecture(self._space, rng), self._task) for _ in range(number)]
+        """For the steps of the next round: from the controller, or uniformly before it has begun."""
         if warm:
             indices, _, _ = self.policy.sample(number, _generator(self._seed, "paths", len(self.rounds)))
-            for position, row in enumerate(indices.tolist()):
-                if rng.random() >= self._settings.exploring:
-                    paths[position] = self._canonical(row)
-        return paths
+            return [self._canonical(row) for row in indices.tolist()]
+        rng = random.Random(_mixed(self._seed, "paths", len(self.rounds)))
+        return [self._space.canonical(random_architecture(self._space, rng), self._task) for _ in range(number)]
 
     def _scored(self, paths: Sequence[tuple[Architecture, Sequence[Batch]]]) -> list[Scored]:
         found = []

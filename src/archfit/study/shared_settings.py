@@ -21,7 +21,6 @@ class SharedSettings:
         round_steps: Supernet steps of a round, after which the controller has its turn and all is written.
         warmup: Share of the steps that are taken on uniformly drawn paths, before the controller begins. The first are
             blended (`Supernet.blended`), ever fewer of the later ones.
-        exploring: Share of the paths after it that are still drawn uniformly; the controller samples the others.
         updates: Of the controller in a round.
         samples: Architectures of one update.
         reward_images: Validation images that a sampled architecture is scored on.
@@ -39,7 +38,6 @@ class SharedSettings:
     round_steps: int
     paths: int = 2
     warmup: float = 0.25
-    exploring: float = 0.5
     updates: int = 30
     samples: int = 10
     reward_images: int = 128
@@ -70,5 +68,3 @@ class SharedSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; it must be from 0 to below 1")
-        if not 0 <= self.exploring <= 1:
-            raise InputError(f"exploring is {self.exploring}; it must be from 0 to 1")
