@@ -63,11 +63,13 @@ def alone(
     return [found[key] for key in range(len(architectures))]
 
 
-def earlier(result: Path, architectures: list[Architecture]) -> list[float]:
+def earlier(result: dict[str, Any], architectures: list[Architecture]) -> list[float]:
     """The same, as a run of this script found them."""
-    rows = json.loads(result.read_text(encoding="utf-8"))["architectures"]
-    known = {json.dumps(row["choices"]): row["alone"] for row in rows}
-    return [known[json.dumps(dict(architecture.choices))] for architecture in architectures]
+    known = {json.dumps(row["choices"]): row["alone"] for row in result["architectures"]}
+    try:
+        return [known[json.dumps(dict(architecture.choices))] for architecture in architectures]
+    except KeyError:
+        raise SystemExit("--alone is of other architectures: of another space, seed or --architectures") from None
 
 
 def main() -> None:
@@ -89,17 +91,16 @@ def main() -> None:
         architecture = space.canonical(random_architecture(space, rng), data.task)
         if architecture not in drawn:
             drawn.append(architecture)
+    known = json.loads(args.alone.read_text(encoding="utf-8")) if args.alone else None
+    accuracies = earlier(known, drawn) if known else None
     shared = SharedWeights(args.run / SUPERNET, space, memory_format=record.memory_format)
     by_sharing = []
     for architecture in drawn:
         network = space.build(architecture, data.task)
         by_sharing.append(shared.evaluate(architecture, network, data, seed=0, on_progress=lambda _: None))
     madds = [sum(piece.madds for piece in space.pieces(architecture, data.task)) for architecture in drawn]
-    accuracies = (
-        earlier(args.alone, drawn)
-        if args.alone
-        else alone(space, drawn, data, args.epochs, record.memory_format, args.run / "workers.log")
-    )
+    if accuracies is None:
+        accuracies = alone(space, drawn, data, args.epochs, record.memory_format, args.run / "workers.log")
     tau, tau_madds = kendalltau(by_sharing, accuracies).statistic, kendalltau(madds, accuracies).statistic
     result = {
         "claim": "Kendall tau of at least 0.4 between shared-weight and stand-alone accuracy, above that of MAdds",
@@ -108,7 +109,7 @@ def main() -> None:
         "dataset": record.dataset["name"],
         "space": record.space,
         "shared": {name: record.search["shared"][name] for name in ("epochs", "steps", "controller", "random")},
-        "epochs_alone": args.epochs,
+        "epochs_alone": known["epochs_alone"] if known else args.epochs,
         "architectures": [
             {"choices": dict(a.choices), "shared": s, "alone": x, "madds": m}
             for a, s, x, m in zip(drawn, by_sharing, accuracies, madds, strict=True)
