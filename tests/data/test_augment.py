@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from archfit.data import Augmentation, cutout, random_crop, random_flip
+from archfit.data import Augmentation, cutout, random_affine, random_crop, random_flip
 from archfit.errors import InputError
 
 
@@ -63,10 +63,39 @@ def test_cutout_hides_one_square() -> None:
 def test_type_shape_and_input_are_kept(dtype: torch.dtype) -> None:
     images = _images(16).to(dtype)
     before = images.clone()
-    result = Augmentation(2, flip=True, cutout=2).apply(images, _generator())
+    result = Augmentation(2, flip=True, cutout=2, rotation=10, zoom=0.1).apply(images, _generator())
     assert (result.dtype, result.shape) == (dtype, images.shape)
     assert torch.equal(images, before)
     assert not torch.equal(result, images)
+
+
+def test_each_image_is_turned_and_scaled_on_its_own_about_its_centre() -> None:
+    images = torch.zeros(200, 1, 31, 31, dtype=torch.uint8)
+    images[:, :, 15, 25] = 255  # ten pixels to the right of the centre
+    moved = random_affine(images, 30.0, 0.2, _generator())[:, 0].float()
+    total, place = moved.sum((1, 2)), torch.arange(31.0) - 15
+    x, y = (moved.sum(1) * place).sum(1) / total, (moved.sum(2) * place).sum(1) / total
+    distance, angle = torch.hypot(x, y), torch.rad2deg(torch.atan2(y, x))
+    # Drawn evenly from 8 to 12 pixels, within bilinear rounding, and from -30 to 30 degrees.
+    assert (8 - 0.5 < float(distance.min()) < 8.5, 11.5 < float(distance.max()) < 12.5) == (True, True)
+    assert (-31.5 < float(angle.min()) < -27, 27 < float(angle.max()) < 31.5) == (True, True)
+    assert abs(float(torch.corrcoef(torch.stack([distance, angle]))[0, 1])) < 0.2
+
+
+def test_an_image_that_is_not_square_is_turned_without_shear() -> None:
+    images = torch.zeros(50, 1, 21, 41)
+    images[:, :, 10, 28] = 1.0  # eight pixels to the right of the centre
+    moved = random_affine(images, 45.0, 0.0, _generator())[:, 0]
+    total = moved.sum((1, 2))
+    x = (moved.sum(1) * (torch.arange(41.0) - 20)).sum(1) / total
+    y = (moved.sum(2) * (torch.arange(21.0) - 10)).sum(1) / total
+    torch.testing.assert_close(torch.hypot(x, y), torch.full((50,), 8.0), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "value", "high"), [("rotation", -1.0, "180"), ("zoom", 1.0, "0.9")])
+def test_angles_and_shares_are_in_range(name: str, value: float, high: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is {value}; it must be from 0 to {high}"):
+        Augmentation(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["crop_padding", "cutout"])
@@ -76,7 +105,7 @@ def test_pixels_are_not_negative(name: str) -> None:
 
 
 def test_the_generator_decides() -> None:
-    images, augmentation = _images(16), Augmentation(2, flip=True, cutout=2)
+    images, augmentation = _images(16), Augmentation(2, flip=True, cutout=2, rotation=10, zoom=0.1)
     first, again, other = (augmentation.apply(images, _generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -102,6 +102,22 @@ def test_an_image_seen_more_often_is_varied_more() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("flip", "epochs", "size", "expected"),
+    [
+        (False, 6, 24, (10.0, 0.1)),
+        (True, 6, 24, (0.0, 0.0)),
+        (False, 5, 24, (0.0, 0.0)),
+        (False, 6, 23, (0.0, 0.0)),
+    ],
+)
+def test_digits_are_turned_and_scaled_where_there_are_pixels_and_epochs_enough(
+    flip: bool, epochs: float, size: int, expected: tuple[float, float]
+) -> None:
+    found = augmentation_for(replace(_data(64, flip=flip), image_size=size), epochs)
+    assert (found.rotation, found.zoom) == expected
+
+
 @pytest.mark.parametrize("make", [proxy_recipe, final_recipe])
 def test_recipes_follow_the_data(make: type[Recipe]) -> None:
     recipe = make(_data(640, flip=False), 3)

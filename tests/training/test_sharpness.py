@@ -20,8 +20,10 @@ def test_climbs_by_its_radius_and_comes_back_to_the_bit() -> None:
     closed = nn.Parameter(torch.tensor([7.0]), requires_grad=False)
     before = [weight.detach().clone() for weight in (first, second, closed)]
     sharpness = SharpnessAware(0.5)
+    module = nn.Module()
+    module.first, module.second, module.closed = first, second, closed
     # The gradient of 3 a + 4 c is (3, 0) and (4), its length 5: half a step along it is (0.3, 0) and (0.4).
-    sharpness.climb(3 * first[0] + 4 * second[0] + closed[0], [first, second, closed])
+    sharpness.climb(3 * first[0] + 4 * second[0] + closed[0], module)
     assert first.tolist() == pytest.approx([1.3, 2.0])
     assert (second.tolist(), closed.tolist()) == (pytest.approx([0.9]), [7.0])
     sharpness.back()
@@ -50,6 +52,23 @@ def test_a_step_takes_the_gradients_of_where_the_loss_is_worse() -> None:
         torch.testing.assert_close(weight.grad, gradient)
     # What is told is the loss of the weights themselves.
     assert module.mean_loss() == pytest.approx(float(loss.detach()))
+
+
+def test_batch_norms_keep_the_statistics_of_the_weights_themselves() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
+    expected = copy.deepcopy(network)
+    split = MemorySplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64))
+    batches = Batches(split, (0.5,), (0.5,), 4)
+    module = Classifier(network, Recipe(1, sharpness=5.0), steps=10, batches=batches, classes=2, metric=top1)
+    images, labels = torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 1, 0])
+    module.training_step((images, labels), 0).backward()
+    module.on_after_backward()
+    expected(images)  # once, where the weights are
+    for found, wanted in zip(network.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted)
+    network(images)
+    assert int(network[1].num_batches_tracked) == 2  # tracked again
 
 
 @pytest.mark.parametrize("flags", [{"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}])

@@ -50,6 +50,12 @@ def train(
     crop_padding: Annotated[
         int | None, typer.Option(help="Pixels added on each side before a random crop.", show_default=False)
     ] = None,
+    rotation: Annotated[
+        float | None, typer.Option(help="Degrees up to which images are turned.", show_default=False)
+    ] = None,
+    zoom: Annotated[
+        float | None, typer.Option(help="Share by which images are scaled at most, as 0.1.", show_default=False)
+    ] = None,
     ema_decay: Annotated[
         float | None, typer.Option(help="Of the moving average of the weights.", show_default=False)
     ] = None,
@@ -103,6 +109,8 @@ def train(
         "cutmix": cutmix,
         "cutout": cutout,
         "crop_padding": crop_padding,
+        "rotation": rotation,
+        "zoom": zoom,
         "ema_decay": ema_decay,
         "layer_decay": layer_decay,
         "unfreeze": unfreeze,

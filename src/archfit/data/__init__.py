@@ -1,6 +1,6 @@
 """Datasets in, splits, and batches ready for a network."""
 
-from archfit.data.augment import Augmentation, cutout, random_crop, random_flip
+from archfit.data.augment import Augmentation, cutout, random_affine, random_crop, random_flip
 from archfit.data.batches import Batches, evaluation_batches
 from archfit.data.builtin import BUILTIN, data_folder
 from archfit.data.dataset import ImageData, MemorySplit, Split, channel_statistics
@@ -24,6 +24,7 @@ __all__ = [
     "evaluation_batches",
     "load_arrays",
     "load_data",
+    "random_affine",
     "random_crop",
     "random_flip",
     "save_arrays",

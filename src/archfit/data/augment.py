@@ -41,6 +41,26 @@ def random_crop(
     return padded.flatten(2).gather(2, index).view(count, channels, height, width)
 
 
+def random_affine(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
+    """Each image turned about its centre by up to `degrees` to either side and scaled by 1 - `zoom` to 1 + `zoom`.
+
+    Bilinear; what comes in from outside is zero.
+    """
+    draws = 2 * torch.rand(2, len(images), generator=generator) - 1
+    angle, scale = torch.deg2rad(degrees * draws[0]), 1 + zoom * draws[1]
+    height, width = images.shape[2:]
+    # Where each pixel is taken from, in units of half a side: the inverse of the move.
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    zero = torch.zeros_like(angle)
+    rows = [
+        torch.stack([cosine, sine * height / width, zero], 1),
+        torch.stack([-sine * width / height, cosine, zero], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images.float(), grid, align_corners=False)
+    return moved.to(images.dtype) if images.is_floating_point() else moved.round_().to(images.dtype)
+
+
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability 1/2."""
     chosen = (torch.rand(len(images), generator=generator) < 0.5).nonzero().flatten()
@@ -64,6 +84,8 @@ class Augmentation:
     """What is done to a training batch, in this order.
 
     Attributes:
+        rotation: Degrees up to which an image is turned, to either side; 0 leaves it out.
+        zoom: Share by which it is made larger or smaller at most; 0 leaves it out.
         crop_padding: Pixels of zeros on each side before a random crop; 0 leaves it out.
         flip: Mirror half of the images.
         cutout: Side in pixels of the square that is hidden; 0 leaves it out.
@@ -72,14 +94,21 @@ class Augmentation:
     crop_padding: int = 0
     flip: bool = False
     cutout: int = 0
+    rotation: float = 0.0
+    zoom: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, high in (("rotation", 180.0), ("zoom", 0.9)):
+            if not 0 <= getattr(self, name) <= high:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from 0 to {high:g}")
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more pixels")
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """New images, `(N, C, H, W)` of the same type."""
+        if self.rotation or self.zoom:
+            images = random_affine(images, self.rotation, self.zoom, generator)
         if self.crop_padding:
             images = random_crop(images, self.crop_padding, generator)
         if self.flip:

@@ -291,7 +291,7 @@ def train(
         epochs: Passes over the training split.
         weights: "imagenet", or a `.safetensors` or `.pth` file; None begins with random ones.
         recipe: What to set of the recipe, as {"learning_rate": 0.01, "mixup": 0.2}: the fields of
-            `archfit.training.Recipe`, and crop_padding, flip, cutout.
+            `archfit.training.Recipe`, and crop_padding, flip, cutout, rotation, zoom.
         image_size: Resize images to so many pixels.
         train_images: Use a class-balanced part of the training split.
         flip: Whether a mirrored image keeps its label.

@@ -90,7 +90,7 @@ class Classifier(pl.LightningModule):
             self._check_losses()
         if self._sharpness is None:
             return minimised
-        self._sharpness.climb(minimised, list(self.parameters()))
+        self._sharpness.climb(minimised, self)
         return self._losses_on(images, labels)[1]
 
     def on_after_backward(self) -> None:
