@@ -1,7 +1,8 @@
-"""Claim: trainings of some epochs want lower rates than short ones, crops come too early at 8 epochs; digits may turn.
+"""Claim: trainings of some epochs want lower rates than short ones, crops come too early at 8 epochs.
 
 Trains one network from scratch by variants of the final recipe, on the training split less 10,000 images; these and
-the validation split tell the accuracy, the test split is not read. Two at a time, one thread each.
+the validation split tell the accuracy, the test split is not read. Two at a time, one thread each. `--variants moves`
+asks whether digits are learnt better when they are turned and scaled.
 
     python benchmarks/long_training.py runs/fashion/architecture.json [--dataset fashion-mnist] [--epochs 8] [--seed 0]
     python benchmarks/long_training.py runs/mnist/architecture.json --variants moves --dataset mnist --epochs 6

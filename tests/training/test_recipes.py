@@ -105,10 +105,10 @@ def test_an_image_seen_more_often_is_varied_more() -> None:
 @pytest.mark.parametrize(
     ("flip", "epochs", "size", "expected"),
     [
-        (False, 6, 24, (10.0, 0.1)),
-        (True, 6, 24, (0.0, 0.0)),
-        (False, 5, 24, (0.0, 0.0)),
-        (False, 6, 23, (0.0, 0.0)),
+        (False, 20, 24, (10.0, 0.1)),
+        (True, 20, 24, (0.0, 0.0)),
+        (False, 19, 24, (0.0, 0.0)),
+        (False, 20, 23, (0.0, 0.0)),
     ],
 )
 def test_digits_are_turned_and_scaled_where_there_are_pixels_and_epochs_enough(
