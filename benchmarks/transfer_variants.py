@@ -46,6 +46,12 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         "mixup": replace(recipe, mixup=0.3, label_smoothing=0.0),
         "cutmix": replace(recipe, cutmix=1.0),
         "cutout": replace(recipe, augmentation=replace(recipe.augmentation, cutout=32)),
+        "crops-4-smoothing-0": replace(
+            recipe, label_smoothing=0.0, augmentation=replace(recipe.augmentation, crop_padding=4)
+        ),
+        "crops-12-smoothing-0.2": replace(
+            recipe, label_smoothing=0.2, augmentation=replace(recipe.augmentation, crop_padding=12)
+        ),
     }
     return found | {f"sharpness-{radius:g}": replace(recipe, sharpness=radius) for radius in (0.05, 0.15, 0.35)}
 
