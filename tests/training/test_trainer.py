@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -274,6 +275,34 @@ def test_training_leaves_the_global_generator_alone() -> None:
 def test_a_flag_that_lightning_refuses() -> None:
     with pytest.raises(InputError, match="Lightning does not take precision='half a bit': "):
         fit(_network(), DATA, Recipe(1, batch_size=8), seed=0, flags={"precision": "half a bit"})
+
+
+def test_gathered_gradients_make_fewer_steps_of_the_same_epochs(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    recipe = Recipe(2.5, batch_size=8)  # 6 batches an epoch, so steps of 4 and of 2 batches
+    flags = {"accumulate_grad_batches": 4}
+
+    def tell(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.epoch == 1 and len(seen) < 5:
+            raise _Stop
+
+    whole = _network()
+    training = fit(whole, DATA, recipe, seed=0, flags=flags)
+    assert ([epoch for epoch, *_ in training.curve], training.images) == ([1, 2, 3], 2 * 48 + 4 * 8)
+    with pytest.raises(_Stop):
+        fit(_network(), DATA, recipe, seed=0, flags=flags, checkpoints=tmp_path, on_progress=tell)
+    seen.extend(5 * [seen[-1]])
+    resumed = _network()
+    fit(resumed, DATA, recipe, seed=0, flags=flags, checkpoints=tmp_path, on_progress=tell)
+    assert (seen[-1].step, seen[-1].steps, seen[-1].epoch) == (5, 5, 3)
+    assert _same(whole.state_dict(), resumed.state_dict())
+
+
+@pytest.mark.parametrize("count", [0, 2.0, "two"])
+def test_gradients_of_a_whole_number_of_batches_make_a_step(count: Any) -> None:
+    with pytest.raises(InputError, match=f"accumulate_grad_batches is {count!r}; it must be a whole number from 1"):
+        fit(_network(), DATA, Recipe(1, batch_size=8), seed=0, flags={"accumulate_grad_batches": count})
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed"])

@@ -36,6 +36,7 @@ class Classifier(pl.LightningModule):
         classes: Number of logits.
         metric: Of the validation confusion matrix.
         seed: Of what is drawn while training beside the batches: mixing, dropout.
+        gathered: Batches whose gradients make one step.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Classifier(pl.LightningModule):
         classes: int,
         metric: Metric,
         seed: int = 0,
+        gathered: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -60,7 +62,8 @@ class Classifier(pl.LightningModule):
         self._steps = steps
         self._batches = batches
         self._epoch_images = batches.images
-        self._epoch_steps = len(batches)
+        self._epoch_steps = math.ceil(len(batches) / gathered)
+        self._step_images = gathered * batches.batch_size
         self._classes = classes
         self._metric = metric
         self._losses: list[Tensor] = []
@@ -73,7 +76,7 @@ class Classifier(pl.LightningModule):
         """
         left = max(1, self._steps - self.global_step)
         self._batches.set_epoch(self.global_step // self._epoch_steps)
-        self._batches.images = min(self._epoch_images, left * self._batches.batch_size)
+        self._batches.images = min(self._epoch_images, left * self._step_images)
         return self._batches
 
     def __getstate__(self) -> dict[str, Any]:

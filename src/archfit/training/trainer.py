@@ -93,9 +93,11 @@ def fit(
         max_images=images if partial else None,
         part=(group.rank, group.size) if group is not None else (0, 1),
     )
-    steps = len(batches) if partial else max(1, round(recipe.epochs * len(batches)))
-    goal = steps if until is None else min(steps, until * len(batches))
-    seen = goal // len(batches) * batches.images + goal % len(batches) * batches.batch_size
+    gathered = _gathered(flags or {})
+    epoch_steps = math.ceil(len(batches) / gathered)
+    steps = epoch_steps if partial else max(1, round(recipe.epochs * epoch_steps))
+    goal = steps if until is None else min(steps, until * epoch_steps)
+    seen = goal // epoch_steps * batches.images + goal % epoch_steps * gathered * batches.batch_size
     if recipe.whiten:
         whiten_first_convolution(network, batches)
     if keep_best and checkpoints is None:
@@ -108,6 +110,7 @@ def fit(
         classes=len(data.classes),
         metric=get_metric(metric),
         seed=seed,
+        gathered=gathered,
     )
     callbacks: list[Callback] = []
     if recipe.ema_decay is not None:
@@ -117,7 +120,7 @@ def fit(
     if patience is not None:
         callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     if on_progress is not None:
-        callbacks.append(_ProgressCallback(on_progress, goal, len(batches)))
+        callbacks.append(_ProgressCallback(on_progress, goal, epoch_steps))
     last: Path | None = None
     if checkpoints is not None:
         last = checkpoints / "last.ckpt"
@@ -179,6 +182,14 @@ def fit(
         own = {name: value for name, value in kept.items() if name.startswith("network.")}
         network.load_state_dict({name.removeprefix("network."): value for name, value in own.items()})
     return Training(tuple(module.curve), images=seen, seconds=time.monotonic() - start)
+
+
+def _gathered(flags: Mapping[str, Any]) -> int:
+    """Batches whose gradients make one step."""
+    count = flags.get("accumulate_grad_batches", 1)
+    if not isinstance(count, int) or count < 1:
+        raise InputError(f"accumulate_grad_batches is {count!r}; it must be a whole number from 1")
+    return count
 
 
 def _loggers(folder: Path) -> list[Logger]:
