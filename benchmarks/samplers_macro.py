@@ -3,7 +3,8 @@
 Plays searches on NAS-Bench-Macro (6,561 networks trained three times on CIFAR-10), paired by seed: for accuracy alone,
 and for the reward `absolute` with a bound on multiply-adds that half of the networks hold. See `archfit bench
 samplers` for what is measured. Even buying the whole table leaves 0.071 points to whoever keeps the best single
-training, as that is a lucky one.
+training, as that is a lucky one. The regret of the best network that a search has seen tells how much of its regret
+lies in the choice among them.
 
     python benchmarks/samplers_macro.py PATH/nas-bench-macro_cifar10.json [--seeds 200] [--gp-seeds 30]
 """
@@ -54,6 +55,7 @@ def summary(bench: Bench) -> dict[str, Any]:
                 "regret": round(result.regret.mean[look], 4),
                 "half_interval": round(result.regret.high[look] - result.regret.mean[look], 4),
                 "regret_of_best_observation": round(result.regret_observed.mean[look], 4),
+                "regret_of_best_seen": round(result.regret_seen.mean[look], 4),
                 "ratio": [round(value, 3) for value in bench.ratios[result.name][count]],
             }
         rows[result.name] = {"ms_per_proposal": round(result.ms_per_proposal, 2), **by_count}

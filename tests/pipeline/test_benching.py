@@ -75,7 +75,9 @@ def test_places_of_a_curve() -> None:
 
 def _result(name: str, regrets: list[list[float]], observed: list[list[float]]) -> SamplerResult:
     band = Band((0.0,), (0.0,), (0.0,))
-    return SamplerResult(name, (10,), band, band, None, 1.0, tuple(map(tuple, regrets)), tuple(map(tuple, observed)))
+    return SamplerResult(
+        name, (10,), band, band, band, None, 1.0, tuple(map(tuple, regrets)), tuple(map(tuple, observed))
+    )
 
 
 def test_a_ratio_by_hand() -> None:
@@ -84,10 +86,15 @@ def test_a_ratio_by_hand() -> None:
     assert ratio == pytest.approx(1 / 3)
     assert (low, high) == pytest.approx((1 / 4, 1 / 2))  # one of the two searches drawn twice
     assert ratio_to(_result("perfect", [[0.0]], [[0.0]]), baseline, [10]) == {}
-    said = verdicts({"against": "evolution", "ratios": {"ours": {"10": [ratio, low, high]}}})
-    assert len(said) == 1
+    played = {"name": "ours", "evaluations": [5, 10], "regret_seen": {"mean": [0.5, 0.125]}}
+    bench = {"against": "evolution", "ratios": {"ours": {"10": [ratio, low, high]}}, "evaluations": [10]}
+    said = verdicts({**bench, "samplers": [played]})
+    assert len(said) == 2
     assert said[0].startswith("ours after 10 evaluations: 0.33 times the regret of evolution that keeps its best")
     assert said[0].endswith("(95 % interval 0.25 to 0.50)")
+    assert said[1].startswith(
+        "ours: the best network that it had trained was below the table's best by 0.125 points after"
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class SamplerResult:
         evaluations: After which the searches were looked at.
         regret: In percentage points of the reward; of the recommended network.
         regret_observed: The same of the network with the best single reward.
+        regret_seen: The same of the best network that was trained.
         hypervolume: In percent of the table's, or None.
         ms_per_proposal: Milliseconds, in the mean.
         regrets: Of each search, by look.
@@ -50,6 +51,7 @@ class SamplerResult:
     evaluations: tuple[int, ...]
     regret: Band
     regret_observed: Band
+    regret_seen: Band
     hypervolume: Band | None
     ms_per_proposal: float
     regrets: tuple[tuple[float, ...], ...]
@@ -69,6 +71,7 @@ def summarised(name: str, evaluations: tuple[int, ...], played: Sequence[Played]
         evaluations=evaluations,
         regret=_band(regrets),
         regret_observed=_band(observed),
+        regret_seen=_band([[100 * value for value in one.regret_seen] for one in played]),
         hypervolume=_band(volumes) if volumes else None,
         ms_per_proposal=float(np.mean([one.ms_per_proposal for one in played])),
         regrets=regrets,
@@ -121,13 +124,26 @@ def cells(result: SamplerResult, evaluations: Sequence[int]) -> list[str]:
 
 
 def verdicts(bench: Mapping[str, Any]) -> list[str]:
-    """What the ratios say, a sentence per sampler and number of evaluations."""
-    return [
+    """What the ratios say, a sentence per sampler and number of evaluations; then how near each sampler had come."""
+    ratios = [
         f"{name} after {count} evaluations: {ratio:.2f} times the regret of {bench['against']} that keeps its best "
         f"observation (95 % interval {low:.2f} to {high:.2f})"
         for name, by_count in bench["ratios"].items()
         for count, (ratio, low, high) in by_count.items()
     ]
+    return ratios + [_reached(result, bench["evaluations"]) for result in bench["samplers"]]
+
+
+def _reached(result: Mapping[str, Any], evaluations: Sequence[int]) -> str:
+    looks = [result["evaluations"].index(count) for count in evaluations]
+    left = ", ".join(
+        f"{result['regret_seen']['mean'][look]:.3f} points after {count}"
+        for look, count in zip(looks, evaluations, strict=True)
+    )
+    return (
+        f"{result['name']}: the best network that it had trained was below the table's best by {left} evaluations; "
+        "the rest of its regret lies in telling that one from the others by a training each"
+    )
 
 
 def curves(results: Sequence[SamplerResult], of: str, title: str) -> go.Figure:

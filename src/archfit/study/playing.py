@@ -53,6 +53,7 @@ class Played:
         regret: Best mean reward of the table less that of the recommended network: the best by the accuracies of all
             similar ones and its own cost.
         regret_observed: The same of the network with the best single reward.
+        regret_seen: The same of the best network that was trained, whether or not it can be told from the others.
         hypervolume: Of the networks seen, by mean accuracy and cost, as a share of the table's; None where the table
             knows no cost.
         ms_per_proposal: Milliseconds that the sampler took.
@@ -61,6 +62,7 @@ class Played:
     seed: int
     regret: tuple[float, ...]
     regret_observed: tuple[float, ...]
+    regret_seen: tuple[float, ...]
     hypervolume: tuple[float, ...] | None
     ms_per_proposal: float
 
@@ -104,7 +106,7 @@ def _looked_at(game: Game, accuracies: Sequence[Observation], rewards: Sequence[
     best = game.best()
     seen = [game.table.rows[one.indices] for one in accuracies]
     worth = [game.worth(row, row.mean) for row in seen]
-    recommended, observed, volumes = [], [], []
+    recommended, observed, reached, volumes = [], [], [], []
     axis = cost_axis(game.table)
     extent = _extent(game.table, axis) if axis is not None else None
     for count in game.evaluations:
@@ -113,9 +115,17 @@ def _looked_at(game: Game, accuracies: Sequence[Observation], rewards: Sequence[
         ]
         recommended.append(best - worth[max(range(count), key=lambda number: expected[number])])
         observed.append(best - worth[max(range(count), key=lambda number: rewards[number])])
+        reached.append(best - max(worth[:count]))
         if extent is not None:
             volumes.append(extent.share(seen[:count]))
-    return Played(seed, tuple(recommended), tuple(observed), tuple(volumes) if axis is not None else None, ms)
+    return Played(
+        seed,
+        tuple(recommended),
+        tuple(observed),
+        tuple(reached),
+        tuple(volumes) if axis is not None else None,
+        ms,
+    )
 
 
 def cost_axis(table: Table) -> str | None:
