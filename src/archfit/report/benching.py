@@ -135,15 +135,9 @@ def verdicts(bench: Mapping[str, Any]) -> list[str]:
 
 
 def _reached(result: Mapping[str, Any], evaluations: Sequence[int]) -> str:
-    looks = [result["evaluations"].index(count) for count in evaluations]
-    left = ", ".join(
-        f"{result['regret_seen']['mean'][look]:.3f} points after {count}"
-        for look, count in zip(looks, evaluations, strict=True)
-    )
-    return (
-        f"{result['name']}: the best network that it had trained was below the table's best by {left} evaluations; "
-        "the rest of its regret lies in telling that one from the others by a training each"
-    )
+    means = dict(zip(result["evaluations"], result["regret_seen"]["mean"], strict=True))
+    left = ", ".join(f"{means[count]:.3f} after {count}" for count in evaluations)
+    return f"{result['name']}: points from the best network that it had trained to the table's best: {left} evaluations"
 
 
 def curves(results: Sequence[SamplerResult], of: str, title: str) -> go.Figure:
@@ -189,7 +183,9 @@ def bench_page(bench: Mapping[str, Any], results: Sequence[SamplerResult]) -> st
         + (f"{bench['reward']!r} under {bounds}" if bounds else "the accuracy")
         + ", of one training drawn from those in the table. Regret: the best mean reward of the table less that of the "
         "network that a search recommends, in percentage points; recommended is the best by the accuracies of all "
-        "similar networks and its own cost, as a search ranks its finalists. Bands are 95 % intervals of the mean."
+        "similar networks and its own cost, as a search ranks its finalists. Bands are 95 % intervals of the mean. "
+        "Where a search has trained the table's best network, its regret is that of telling it from the others by a "
+        "training each."
     )
     body: list[object] = [
         element("header", element("h1", f"archfit: samplers on {bench['table']}")),
