@@ -205,9 +205,11 @@ def _parse(what: str, text: str, units: Mapping[str, float], example: str) -> fl
         known = ", ".join(name for name in units if name)
         problem = f"has unit {match[2]!r}" if unit else "has no unit"
         raise InputError(f"{what} {text!r} {problem}; use one of {known}, as in {example}")
-    if not 0 < number * units[unit] < float("inf"):
-        raise InputError(f"{what} is {text!r}; it must be above zero, as in {example}")
-    return number * units[unit]
+    value = number * units[unit]
+    if not 0 < value < float("inf"):
+        bound = "a finite number" if value else "above zero"
+        raise InputError(f"{what} is {text!r}; it must be {bound}, as in {example}")
+    return value
 
 
 def parse_latency_ms(text: str) -> float:

@@ -95,6 +95,15 @@ def test_confusion_of_100_classes_thins_its_labels():
     assert figure.data[0].texttemplate is None
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_training_of_one_epoch_is_seen_in_its_curves(result, epochs):
+    network = dataclasses.replace(result.trained[0], epochs=epochs, curve=((1, 0.61, 0.82), (2, 0.52, 0.85))[:epochs])
+    for figure, value in ((figures.training_curves([network]), 0.82), (figures.loss_curve(network), 0.61)):
+        assert figure.data[0].mode == ("markers" if epochs == 1 else "lines")
+        low, high = figure.layout.yaxis.range
+        assert 0 < low < value < high < 1
+
+
 def test_training_curves_have_a_line_per_network(result):
     figure = figures.training_curves(result.trained)
     assert [len(trace.x) for trace in figure.data] == [30] * 5

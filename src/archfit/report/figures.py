@@ -117,7 +117,7 @@ def accuracy_against_cost(
             text=f"budget {_bound_text(bound, unit)}", font={"color": RED, "size": 12}, name="budget",
         )  # fmt: skip
     figure.update_xaxes(title_text=axis)
-    figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", range=[floor, top])
+    figure.update_yaxes(title_text="validation accuracy", tickformat=".2~%", range=[floor, top])
     return styled(figure)
 
 
@@ -231,7 +231,7 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
         figure.add_scatter(
             x=[min(epoch, network.epochs) for epoch, _, _ in network.curve],  # the last one can be cut short
             y=[accuracy for _, _, accuracy in network.curve],
-            mode="lines",
+            mode=_line_mode(network),
             name=html.escape(network.name) + (f" ({network.role})" if network.role != "trained" else ""),
             line={
                 "color": colour,
@@ -241,7 +241,8 @@ def training_curves(trained: Sequence[TrainedNetwork]) -> go.Figure:
             hovertemplate="epoch %{x}<br>%{y:.1%}",
         )
     _epoch_axis(figure, max((len(network.curve) for network in trained), default=0))
-    figure.update_yaxes(title_text="validation accuracy", tickformat=".0%")
+    shown = _span([accuracy for network in trained for _, _, accuracy in network.curve])
+    figure.update_yaxes(title_text="validation accuracy", tickformat=".2~%", range=shown)
     return styled(figure)
 
 
@@ -251,13 +252,18 @@ def loss_curve(network: TrainedNetwork) -> go.Figure:
     figure.add_scatter(
         x=[epoch for epoch, _, _ in network.curve],
         y=[loss for _, loss, _ in network.curve],
-        mode="lines",
+        mode=_line_mode(network),
         line={"color": BLUE, "width": 2},
         hovertemplate="epoch %{x}<br>loss %{y:.3f}<extra></extra>",
     )
     _epoch_axis(figure, len(network.curve))
-    figure.update_yaxes(title_text="training loss")
+    figure.update_yaxes(title_text="training loss", range=_span([loss for _, loss, _ in network.curve]))
     return styled(figure, height=320)
+
+
+def _line_mode(network: TrainedNetwork) -> str:
+    """A line through one epoch would not be seen."""
+    return "lines" if len(network.curve) > 1 else "markers"
 
 
 def _epoch_axis(figure: go.Figure, epochs: int) -> None:

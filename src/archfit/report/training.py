@@ -26,6 +26,7 @@ from archfit.report.wording import (
     clock_note,
     count,
     duration,
+    epochs_in_words,
     latency_range,
     megabytes,
     milliseconds,
@@ -189,8 +190,8 @@ def _headline(record: TrainRecord) -> object:
         "header",
         element("p", f"archfit train on {record.dataset['name']}", class_="kicker"),
         element("h1", record.model),
-        paragraph(f"Trained for {record.network.epochs} epochs; the weights of epoch {record.best_epoch} are kept.",
-                  class_="text lead"),
+        paragraph(f"Trained for {epochs_in_words(record.network.epochs)}; the weights of epoch {record.best_epoch} "
+                  "are kept.", class_="text lead"),
         element("div", *tiles, class_="tiles"),
     )  # fmt: skip
 
