@@ -1,8 +1,9 @@
 """Claim: EfficientNet-Lite0 with its ImageNet weights learns CIFAR-10 to 95 % on two cores in 30 minutes.
 
 Trainings by `archfit train`'s own recipe: all of CIFAR-10, and 10,000 images of CIFAR-10 and of Fashion-MNIST for
-5 epochs at 96 pixels; those of CIFAR-10 again with sharpness-aware minimisation. Accuracy, precision, recall and F1
-(means over classes) are those on the test split. A training that is there already is read back.
+5 epochs at 96 pixels; those of CIFAR-10 again with sharpness-aware minimisation, and with two copies of each image in
+its batch on top of it. Accuracy, precision, recall and F1 (means over classes) are those on the test split. A training
+that is there already is read back.
 
     python benchmarks/transfer.py --weights efficientnet-lite0.pth [--only cifar10] [--runs runs/transfer]
 """
@@ -18,23 +19,18 @@ from typing import Any
 import archfit
 from machine import describe_machine
 
+SHORT: dict[str, Any] = {"image_size": 96, "epochs": 5, "train_images": 10_000}
 TRAININGS: dict[str, dict[str, Any]] = {
     "cifar10": {"dataset": "cifar10", "image_size": 128, "epochs": 3},
-    "cifar10-10k": {"dataset": "cifar10", "image_size": 96, "epochs": 5, "train_images": 10_000},
-    "cifar10-10k-sharpness": {
-        "dataset": "cifar10",
-        "image_size": 96,
-        "epochs": 5,
-        "train_images": 10_000,
-        "recipe": {"sharpness": 0.15},
-    },
-    "fashion-mnist-10k": {"dataset": "fashion-mnist", "image_size": 96, "epochs": 5, "train_images": 10_000},
+    "cifar10-10k": {"dataset": "cifar10", **SHORT},
+    "cifar10-10k-sharpness": {"dataset": "cifar10", **SHORT, "recipe": {"sharpness": 0.15}},
+    "cifar10-10k-sharpness-repeats": {"dataset": "cifar10", **SHORT, "recipe": {"sharpness": 0.15, "repeats": 2}},
+    "fashion-mnist-10k": {"dataset": "fashion-mnist", **SHORT},
 }
-TARGETS = {"cifar10": 0.95, "cifar10-10k": 0.92, "cifar10-10k-sharpness": 0.92, "fashion-mnist-10k": 0.91}
+TARGETS = {"cifar10": 0.95, "cifar10-10k": 0.92, "fashion-mnist-10k": 0.91}
 PUBLISHED = {
     "cifar10": {"accuracy": 0.8848, "precision": 0.8969, "recall": 0.8848, "f1": 0.8866},
     "cifar10-10k": {"accuracy": 0.6705},
-    "cifar10-10k-sharpness": {"accuracy": 0.6705},
     "fashion-mnist-10k": {"accuracy": 0.7932},
 }
 """Student work with MnasNet's ImageNet weights; the first for 20 epochs at 224 pixels."""
@@ -65,7 +61,7 @@ def main() -> None:
                 out=folder,
                 **given,
             )
-        record = found.record
+        record, kind = found.record, name.removesuffix("-repeats").removesuffix("-sharpness")
         test = record.test
         rows[name] = {
             **settings,
@@ -76,8 +72,8 @@ def main() -> None:
             "devices": args.devices,
             "seconds_train": record.seconds,
             "seconds_in_all": time.monotonic() - start if whole else None,
-            "target": TARGETS[name],
-            "published": PUBLISHED[name],
+            "target": TARGETS[kind],
+            "published": PUBLISHED[kind],
             "recipe": record.recipe,
         }
         print(f"{name}: {test.accuracy:.4f}, trained for {record.seconds:.0f} s", flush=True)

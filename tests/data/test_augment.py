@@ -109,3 +109,29 @@ def test_the_generator_decides() -> None:
     first, again, other = (augmentation.apply(images, _generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_batch_has_each_image_as_often_as_wanted_varied_anew() -> None:
+    images, labels = _images(16), torch.arange(16)
+    augmentation = Augmentation(2, repeats=3)
+    found, theirs = augmentation.batch(images, labels, _generator())
+    assert (found.dtype, found.shape) == (images.dtype, (48, *images.shape[1:]))
+    assert theirs.tolist() == 3 * list(range(16))
+    generator = _generator()
+    for copy in found.split(16):
+        assert torch.equal(copy, augmentation.apply(images, generator))
+    assert not torch.equal(found[:16], found[16:32])
+
+
+@pytest.mark.parametrize(
+    ("repeats", "message"),
+    [
+        (0, "repeats is 0; it must be a whole number from 1 to 64"),
+        (1.5, "repeats is 1.5; it must be a whole number"),
+        (65, "repeats is 65"),
+        (2, "repeats is 2, but nothing varies the copies; add one of crop_padding"),
+    ],
+)
+def test_repeats_that_make_no_sense(repeats: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Augmentation(repeats=repeats)

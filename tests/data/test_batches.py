@@ -60,6 +60,22 @@ def test_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     assert all(sorted(order) == list(range(10)) for order in orders)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_repeats_make_batches_longer_not_more(size: int) -> None:
+    batches = [
+        Batches(
+            _split(), (0.5,) * 3, (0.5,) * 3, 4, augmentation=Augmentation(1, repeats=2), shuffle=True, drop_last=True,
+            part=(rank, size),
+        )
+        for rank in range(size)
+    ]  # fmt: skip
+    assert (len(batches[0]), batches[0].images) == (2, 8)
+    for parts in zip(*batches, strict=True):
+        together = torch.cat([labels for _, labels in parts])
+        assert [len(images) for images, _ in parts] == size * [8 // size]
+        assert sorted(together.bincount(minlength=10).tolist()) == 6 * [0] + 4 * [2]
+
+
 def test_the_global_generator_is_left_alone() -> None:
     state = torch.get_rng_state()
     _all(Batches(_split(), (0.5,) * 3, (0.5,) * 3, 4, augmentation=Augmentation(1, True, 2), shuffle=True))

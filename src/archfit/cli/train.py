@@ -56,6 +56,13 @@ def train(
     zoom: Annotated[
         float | None, typer.Option(help="Share by which images are scaled at most, as 0.1.", show_default=False)
     ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Copies of each image in a batch, each varied anew; steps take so many times as long.",
+            show_default=False,
+        ),
+    ] = None,
     ema_decay: Annotated[
         float | None, typer.Option(help="Of the moving average of the weights.", show_default=False)
     ] = None,
@@ -111,6 +118,7 @@ def train(
         "crop_padding": crop_padding,
         "rotation": rotation,
         "zoom": zoom,
+        "repeats": repeats,
         "ema_decay": ema_decay,
         "layer_decay": layer_decay,
         "unfreeze": unfreeze,

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from archfit.errors import InputError
 
+_MOST_REPEATS = 64
+
 
 def _pad(images: Tensor, padding: int, mode: Literal["zero", "reflect"]) -> Tensor:
     if mode == "zero":
@@ -89,6 +91,7 @@ class Augmentation:
         crop_padding: Pixels of zeros on each side before a random crop; 0 leaves it out.
         flip: Mirror half of the images.
         cutout: Side in pixels of the square that is hidden; 0 leaves it out.
+        repeats: Copies of each image in a batch, every one varied anew (batch augmentation, arXiv:1901.09335).
     """
 
     crop_padding: int = 0
@@ -96,6 +99,7 @@ class Augmentation:
     cutout: int = 0
     rotation: float = 0.0
     zoom: float = 0.0
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         for name, high in (("rotation", 180.0), ("zoom", 0.9)):
@@ -104,6 +108,18 @@ class Augmentation:
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more pixels")
+        if not isinstance(self.repeats, int) or not 1 <= self.repeats <= _MOST_REPEATS:
+            raise InputError(f"repeats is {self.repeats}; it must be a whole number from 1 to {_MOST_REPEATS}")
+        if self.repeats > 1 and not (self.crop_padding or self.flip or self.cutout or self.rotation or self.zoom):
+            raise InputError(
+                f"repeats is {self.repeats}, but nothing varies the copies; add one of crop_padding, cutout, rotation, "
+                "zoom"
+            )
+
+    def batch(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """New images `(repeats * N, C, H, W)` of the same type, and their labels: all of one copy, then the next."""
+        varied = [self.apply(images, generator) for _ in range(self.repeats)]
+        return torch.cat(varied), labels.repeat(self.repeats)
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """New images, `(N, C, H, W)` of the same type."""

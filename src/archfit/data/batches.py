@@ -24,7 +24,7 @@ class Batches:
         split: Where the images come from.
         mean: Per channel on the 0..1 scale.
         std: Per channel on the 0..1 scale.
-        batch_size: Images per batch.
+        batch_size: Images per batch, before the augmentation repeats them.
         augmentation: Applied to the bytes before they are normalised.
         seed: Of the order and the augmentation.
         shuffle: A new order every epoch.
@@ -90,7 +90,7 @@ class Batches:
             order = torch.arange(self.images)
         for images, labels in self.split.raw(self.batch_size, order):
             if self.augmentation is not None:
-                images = self.augmentation.apply(images, generator)
+                images, labels = self.augmentation.batch(images, labels, generator)
             rank, size = self.part
             if size > 1 and (len(labels) >= size or not self.shuffle):  # nobody trains on no image
                 images, labels = images[rank::size], labels[rank::size]

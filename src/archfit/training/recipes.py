@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the training split; below 1 a seeded part of it is seen once.
-        batch_size: Images per step.
+        batch_size: Images per step, before the augmentation repeats them.
         optimiser: "sgd" (Nesterov momentum 0.9), "adamw" or "muon" (see `Muon`).
         learning_rate: The peak; warmed up linearly, then a cosine to zero. With "muon", of what is left to SGD.
         filter_learning_rate: The same of the filters that "muon" makes orthogonal.
