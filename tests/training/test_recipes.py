@@ -118,6 +118,11 @@ def test_digits_are_turned_and_scaled_where_there_are_pixels_and_epochs_enough(
     assert (found.rotation, found.zoom) == expected
 
 
+@pytest.mark.parametrize(("flip", "size", "cutout"), [(False, 28, 0), (True, 28, 7), (False, 8, 2)])
+def test_nothing_is_cut_out_of_what_is_turned(flip: bool, size: int, cutout: int) -> None:
+    assert augmentation_for(replace(_data(64, flip=flip), image_size=size), 32).cutout == cutout
+
+
 @pytest.mark.parametrize("make", [proxy_recipe, final_recipe])
 def test_recipes_follow_the_data(make: type[Recipe]) -> None:
     recipe = make(_data(640, flip=False), 3)
