@@ -104,6 +104,17 @@ def test_a_training_of_one_epoch_is_seen_in_its_curves(result, epochs):
         assert 0 < low < value < high < 1
 
 
+def test_curves_that_begin_at_chance_do_not_reach_past_all(result, trials):
+    curve = ((1, 2.3, 0.1), (2, 0.2, 0.94))
+    network = dataclasses.replace(result.trained[0], epochs=2, curve=curve)
+    low, high = figures.training_curves([network]).layout.yaxis.range
+    assert (low, high) == pytest.approx((0.1 - 0.06 * 0.84, 0.94 + 0.06 * 0.84))
+    at_chance = [dataclasses.replace(trial, accuracy=0.1 if trial.number == 0 else trial.accuracy) for trial in trials]
+    low, high = figures.accuracy_against_cost(at_chance, result.trained, result.budget).layout.yaxis.range
+    assert 0 < low < 0.1
+    assert high < 1
+
+
 def test_training_curves_have_a_line_per_network(result):
     figure = figures.training_curves(result.trained)
     assert [len(trace.x) for trace in figure.data] == [30] * 5

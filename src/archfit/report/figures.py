@@ -105,7 +105,7 @@ def accuracy_against_cost(
     costs = [cost for cost, _, _ in shown] + [cost for cost, _ in finals] + ([bound] if bound is not None else [])
     # Plotly takes what lies on a logarithmic axis as exponents.
     wide = _is_wide(costs)
-    low, high = map(math.log10, _span(costs)) if wide else _span(costs)
+    low, high = map(math.log10, _cost_span(costs)) if wide else _cost_span(costs)
     figure.update_xaxes(type="log" if wide else "linear", range=[low, high])
     if bound is not None:
         figure.add_vline(x=bound, line={"color": RED, "width": 1.5, "dash": "dash"})
@@ -127,7 +127,7 @@ def outside_figure(trials: Sequence[TrialRecord], trained: Sequence[TrainedNetwo
     pruned = [cost_of(t.cost) for t in trials if t.state == "pruned" and t.cost]
     kept = [cost_of(t.cost) for t in trials if t.state == "complete" and t.accuracy is not None and t.cost]
     known = [c for c in (*kept, *(cost_of(network.cost) for network in trained), bound) if c is not None]
-    return sum(cost is not None and cost > _span(known)[1] for cost in pruned)
+    return sum(cost is not None and cost > _cost_span(known)[1] for cost in pruned)
 
 
 def reward_over_trials(trials: Sequence[TrialRecord]) -> go.Figure:
@@ -300,14 +300,17 @@ def _bound_text(bound: float, unit: str) -> str:
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest value with a margin: 6 % of their distance, 15 % of themselves where they are far apart."""
+    """Lowest and highest value with a margin of 6 % of their distance."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
-    if _is_wide(values):
-        return low / 1.15, high * 1.15
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
     return low - margin, high + margin
+
+
+def _cost_span(costs: Sequence[float]) -> tuple[float, float]:
+    """The same of costs; where they are far apart, on a logarithmic axis, the margin is 15 % of themselves."""
+    return (min(costs) / 1.15, max(costs) * 1.15) if _is_wide(costs) else _span(costs)
 
 
 def _is_wide(values: Sequence[float]) -> bool:
