@@ -6,7 +6,7 @@ converted: a batch becomes float only when it is normalised, so that each step h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -110,7 +110,7 @@ class Augmentation:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more pixels")
         if not isinstance(self.repeats, int) or not 1 <= self.repeats <= _MOST_REPEATS:
             raise InputError(f"repeats is {self.repeats}; it must be a whole number from 1 to {_MOST_REPEATS}")
-        if self.repeats > 1 and not (self.crop_padding or self.flip or self.cutout or self.rotation or self.zoom):
+        if self.repeats > 1 and replace(self, repeats=1) == Augmentation():
             raise InputError(
                 f"repeats is {self.repeats}, but nothing varies the copies; add one of crop_padding, cutout, rotation, "
                 "zoom"
@@ -118,6 +118,8 @@ class Augmentation:
 
     def batch(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """New images `(repeats * N, C, H, W)` of the same type, and their labels: all of one copy, then the next."""
+        if self.repeats == 1:
+            return self.apply(images, generator), labels
         varied = [self.apply(images, generator) for _ in range(self.repeats)]
         return torch.cat(varied), labels.repeat(self.repeats)
 
