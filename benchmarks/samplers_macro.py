@@ -48,7 +48,7 @@ def summary(bench: Bench) -> dict[str, Any]:
     """Without the regrets of single searches."""
     rows: dict[str, Any] = {}
     for result in bench.samplers:
-        by_count = {}
+        by_count, ratios = {}, bench.ratios[result.name]
         for count in bench.evaluations:
             look = result.evaluations.index(count)
             by_count[str(count)] = {
@@ -56,7 +56,8 @@ def summary(bench: Bench) -> dict[str, Any]:
                 "half_interval": round(result.regret.high[look] - result.regret.mean[look], 4),
                 "regret_of_best_observation": round(result.regret_observed.mean[look], 4),
                 "regret_of_best_seen": round(result.regret_seen.mean[look], 4),
-                "ratio": [round(value, 3) for value in bench.ratios[result.name][count]],
+                # None where the baseline has no regret, as after a few searches.
+                "ratio": [round(value, 3) for value in ratios[count]] if count in ratios else None,
             }
         rows[result.name] = {"ms_per_proposal": round(result.ms_per_proposal, 2), **by_count}
     return rows

@@ -167,7 +167,7 @@ def test_who_is_stopped(
     trainings = _trainings(run, SimpleNamespace(size=workers), Notes(), seconds=seconds + 12.0)
     asked: list[int] = []
 
-    def rates(self: FullTrainings, networks: Mapping[str, Any], processes: int) -> dict[str, float]:
+    def rates(self: FullTrainings, networks: Mapping[str, Any], processes: int, _: int) -> dict[str, float]:
         asked.append(processes)
         return dict.fromkeys(networks, 10.0 if processes == 1 else together)
 
@@ -183,6 +183,20 @@ def test_who_is_stopped(
     else:
         assert stopped == {}
         assert chosen["a"] == pytest.approx(plain, abs=0.1)
+
+
+def test_a_training_so_long_that_its_batches_are_larger_is_timed_with_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rates(self: FullTrainings, networks: Mapping[str, Any], processes: int, batch_size: int) -> dict[str, float]:
+        return dict.fromkeys(networks, {64: 1_000.0, 128: 1_200.0}[batch_size])
+
+    monkeypatch.setattr(FullTrainings, "_rates", rates)
+    monkeypatch.setattr("archfit.training.recipes.batch_size_for", lambda images: 128 if images >= 1e5 else 64)
+    for seconds, images in ((60, 60_000), (150, 180_000)):
+        run = RunFolder.create(tmp_path / str(seconds), {}, "0")
+        trainings = _trainings(run, SimpleNamespace(size=1), Notes(), seconds=seconds + 12.0)
+        assert trainings._epochs({"a": cast(Any, None)})[0]["a"] == pytest.approx(images / len(DATA.train), abs=1)
 
 
 def test_nobody_is_stopped_where_the_epochs_are_asked_for(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_without_latency_the_axis_is_the_bounded_cost(result_of, trials):
     assert params.layout.xaxis.type == "log"
     assert params.layout.xaxis.range[0] < math.log10(300_000) < params.layout.xaxis.range[1] < 7
     assert params.layout.annotations[0].x == pytest.approx(math.log10(300_000))
+    assert {100_000, 200_000, 500_000} < set(params.layout.xaxis.tickvals)  # in full, where Plotly writes 2 and 5
 
 
 def test_best_so_far_never_falls_and_skips_pruned(trial_of):

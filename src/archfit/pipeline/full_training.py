@@ -194,15 +194,25 @@ class FullTrainings:
             return dict.fromkeys(networks, self.request.final_epochs), {}
         if self.limits.seconds is None:
             return dict.fromkeys(networks, untimed_final_epochs(len(self.data.train))), {}
+        self.watch.step("timing training steps of the finalists")
+        chosen, stops = self._affordable(networks, self._batch_size)
+        batch_size = self._recipe(min(chosen.values())).batch_size
+        if batch_size != self._batch_size:  # so many epochs that batches are larger, and faster
+            chosen, stops = self._affordable(networks, batch_size)
+        return chosen, stops
+
+    def _affordable(
+        self, networks: dict[str, Callable[[], nn.Module]], batch_size: int
+    ) -> tuple[dict[str, float], dict[str, int]]:
+        """What the time that is left allows, and the stops, at the speed of such batches."""
         processes, most = self._processes(len(networks)), self._most_processes(1)
         beside = self.pool.size // processes
-        self.watch.step("timing training steps of the finalists")
-        rates = self._rates(networks, processes)
+        rates = self._rates(networks, processes, batch_size)
         left = self._seconds_left()
         plain = affordable_epochs(left, rates, self.data, beside)
         if len(networks) == 1 or (most == processes and beside >= len(networks)) or left < _FEWEST_SECONDS:
             return plain, {}
-        last_rates = self._rates(networks, most) if most > processes else rates
+        last_rates = self._rates(networks, most, batch_size) if most > processes else rates
         left = self._seconds_left() - _ANOTHER_START_SECONDS
         epochs = affordable_epochs(left, rates, self.data, beside, last_rates=last_rates, share=_SHARE_OF_ALL)
         if min(epochs[name] / plain[name] for name in plain) < _WORTH_STOPPING or min(epochs.values()) < _FEWEST_EPOCHS:
@@ -215,14 +225,16 @@ class FullTrainings:
         self.run.tick("train", at_least=0)
         return self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
 
-    def _rates(self, networks: dict[str, Callable[[], nn.Module]], processes: int) -> dict[str, float]:
+    def _rates(
+        self, networks: dict[str, Callable[[], nn.Module]], processes: int, batch_size: int
+    ) -> dict[str, float]:
         """Images per second at which each network will be trained by so many processes, all workers being busy."""
         assert self.limits.seconds is not None
         rates = training_rates(
             networks,
             self.data.task,
             self.pool,
-            batch_size=self._batch_size,
+            batch_size=batch_size,
             accelerator=self.accelerator,
             memory_format=self.memory_format,
             seconds=min(_RATE_SECONDS, _RATE_SHARE * self.limits.seconds),

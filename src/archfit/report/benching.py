@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from archfit.cost import Budget
-from archfit.report.figures import CURVE_COLOURS, styled
+from archfit.report.figures import CURVE_COLOURS, LOG_TICKS, styled
 from archfit.report.markup import element, paragraph, section, table
 from archfit.report.page import document, embedded, foot
 from archfit.study.playing import Played
@@ -170,7 +170,7 @@ def curves(results: Sequence[SamplerResult], of: str, title: str) -> go.Figure:
             marker={"size": 6},
             hovertemplate=name + " after %{x}<br>%{y:.3f}<extra></extra>",
         )
-    figure.update_xaxes(type="log", title_text="evaluations")
+    figure.update_xaxes(type="log", tickvals=LOG_TICKS, title_text="evaluations")
     figure.update_yaxes(title_text=title, rangemode="tozero")
     return styled(figure)
 

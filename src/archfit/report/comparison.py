@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from archfit.catalogue import Published
 from archfit.cost import Cost
-from archfit.report.figures import BLUE, CURVE_COLOURS, styled
+from archfit.report.figures import BLUE, CURVE_COLOURS, LOG_TICKS, styled
 from archfit.report.markup import Markup, element, paragraph, section, table
 from archfit.report.page import document, embedded, foot
 from archfit.report.wording import count, megabytes, milliseconds
@@ -128,8 +128,8 @@ def latency_figure(rows: Sequence[Compared]) -> go.Figure:
             hovertemplate="%{text}, %{customdata[0]} pixels<br>%{x:.4~s} MAdds, %{customdata[1]} parameters"
             "<br>%{y:.4~g} ms<extra></extra>",
         )
-    figure.update_xaxes(type="log", title_text="multiply-adds of one image")
-    figure.update_yaxes(type="log", title_text="latency of one image, ms")
+    figure.update_xaxes(type="log", tickvals=LOG_TICKS, tickformat="~s", title_text="multiply-adds of one image")
+    figure.update_yaxes(type="log", tickvals=LOG_TICKS, tickformat="~g", title_text="latency of one image, ms")
     return styled(figure, height=560 if several else 480)
 
 

@@ -23,6 +23,8 @@ ROLE_STYLE = {
     "finalist": ("diamond", "#2a9d8f", 11),
     "winner": ("star", "#e07b00", 17),
 }
+LOG_TICKS = [digit * 10.0**decade for decade in range(-4, 13) for digit in (1, 2, 5)]
+"""Of logarithmic axes, where Plotly would write 2 for 0.2 and for 20."""
 _EDGE = 0.2  # of the width: so near to an edge, a label on a phone would be cut off by it
 CURVE_COLOURS = ("#2a9d8f", "#a06cb8", "#4f86c6", "#c46a8f", "#8f8f3a", "#8a94a3")
 
@@ -107,6 +109,8 @@ def accuracy_against_cost(
     wide = _is_wide(costs)
     low, high = map(math.log10, _cost_span(costs)) if wide else _cost_span(costs)
     figure.update_xaxes(type="log" if wide else "linear", range=[low, high])
+    if wide:
+        figure.update_xaxes(tickvals=LOG_TICKS, tickformat="~g" if unit == "ms" else "~s")
     if bound is not None:
         figure.add_vline(x=bound, line={"color": RED, "width": 1.5, "dash": "dash"})
         place = math.log10(bound) if wide else bound
