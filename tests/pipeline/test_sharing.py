@@ -15,7 +15,7 @@ from archfit.pipeline.sharing import SUPERNET, TABLE, PredictedCost, Sharing
 from archfit.reward import absolute
 from archfit.spaces import MacroSpace, MnasSpace, Skeleton
 from archfit.study.limits import Limits
-from archfit.study.record import DERIVED
+from archfit.study.record import DERIVED, PLAIN
 from archfit.study.run_folder import RunFolder
 from archfit.study.shared_search import SharedSearch, Speed
 
@@ -45,11 +45,31 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
 
 
 def test_derived_architectures_become_trials_of_the_study(whole: SearchResult) -> None:
-    assert [trial.origin for trial in whole.trials] == [DERIVED] * 3
-    assert [trial.state for trial in whole.trials] == ["complete"] * 3
+    scored = [trial for trial in whole.trials if trial.promotes is None]
+    assert [trial.origin for trial in scored] == [DERIVED] * 3 + [PLAIN]  # half as many at most, and one is
+    assert {trial.state for trial in whole.trials} == {"complete"}
     assert all(0 <= (trial.accuracy or 0) <= 1 and trial.cost is not None for trial in whole.trials)
     decided = json.loads((whole.folder / "run.json").read_text())["decisions"]["derived"]["architectures"]
-    assert [trial.architecture.to_json() for trial in whole.trials if trial.architecture] == decided
+    assert [trial.architecture.to_json() for trial in scored[:3] if trial.architecture] == decided
+
+
+def test_the_best_are_trained_alone_and_finalists_chosen_among_them(whole: SearchResult) -> None:
+    alone = [trial for trial in whole.trials if trial.promotes is not None]
+    within = [trial.number for trial in whole.trials if trial.promotes is None and trial.within_budget]
+    assert sorted(trial.promotes for trial in alone if trial.promotes is not None) == within
+    assert all(trial.rung == 1 and trial.seconds_train > 0 for trial in alone)
+    assert whole.record.winner.name in {f"trial {trial.number}" for trial in alone}
+    assert {trial.number for trial in whole.front} <= {trial.number for trial in alone}
+    page = (whole.folder / "report.html").read_text(encoding="utf-8")
+    assert "trained alone" in page
+    assert "proxy accuracy, 2 epochs" in page.replace("\xa0", " ")
+
+
+def test_epochs_alone_may_be_asked_for(tmp_path: Path) -> None:
+    found = search(tmp_path / "run", proxy_epochs=1, control=0, sampler="ppo")
+    assert found.record.search["proxy"]["epochs"] == [1.0]
+    assert found.record.search["sampler"] == "controller (ppo)"
+    assert [trial.origin for trial in found.trials].count(PLAIN) == 2
 
 
 def test_the_result_says_how_it_was_found(whole: SearchResult) -> None:
@@ -59,7 +79,7 @@ def test_the_result_says_how_it_was_found(whole: SearchResult) -> None:
     assert said["shared"]["epochs"] == 2
     assert said["shared"]["random"]["architectures"] == said["shared"]["controller"]["architectures"] == 64
     assert len(said["shared"]["rounds"]) >= 2
-    assert "proxy" not in said
+    assert said["proxy"]["epochs"] == [2.0]
     assert (whole.folder / SUPERNET).is_file()
     seconds = whole.record.seconds
     assert seconds["training"] >= said["shared"]["ranking_seconds"] + sum(
@@ -155,7 +175,7 @@ def test_a_table_of_another_space_is_refused(table: Path, tmp_path: Path) -> Non
     [
         ({"method": "share"}, "did you mean 'shared'"),
         ({"method": "shared", "sampler": "evolution"}, "a controller learns, by one of"),
-        ({"method": "shared", "proxy_epochs": (2.0,)}, "proxy_epochs is given, and method 'shared'"),
+        ({"method": "shared", "proxy_epochs": (1.0, 3.0)}, "proxy_epochs are several, and method 'shared'"),
         ({"method": "shared", "init": "x.pth"}, "init is given, and method 'shared'"),
         ({"supernet_epochs": 3.0}, "supernet_epochs is given, and method 'trials'"),
         ({"supernet_learning_rate": 0.1}, "supernet_learning_rate is given, and method 'trials'"),
@@ -201,10 +221,10 @@ def test_the_supernet_is_trained_for_what_is_left(tmp_path: Path, monkeypatch: p
         run, request, request.limits, data, SPACE, absolute, meter, device, "channels_last", "cpu", Silent()
     )
     cost = PredictedCost(SPACE, data.task, None)
-    # Of 2,000 s for the search 131 s rank 128 architectures by 1,024 images and 40 s end ten of them. 0.7 of the rest
-    # are rounds of 10 s, of all images but what no pair of batches holds.
+    # Of 2,000 s for the search 131 s rank 128 architectures by 1,024 images, 40 s end ten of them and 500 s train the
+    # best alone. 0.7 of the rest are rounds of 10 s, of all images but what no pair of batches holds.
     epochs = sharing._epochs(cost)
-    assert epochs == pytest.approx(128, rel=0.02)
+    assert epochs == pytest.approx(93, rel=0.02)
     assert run.decision("ranked_images") == 1024
     images = sharing._shared(epochs, cost).steps * sharing._settings(epochs).images_per_step
     assert images == pytest.approx(epochs * len(data.train), rel=0.01)

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from archfit.report.evidence import comparable
 from archfit.report.page import page
 from archfit.report.sharing import evidence_sentence, reward_over_rounds, sharing_evidence
-from archfit.study.record import DERIVED
+from archfit.study.record import DERIVED, PLAIN
 
 
 def shared(controller: float, random: float, error: float = 0.003) -> dict[str, Any]:
@@ -73,9 +74,37 @@ def test_a_derived_network_no_better_than_random_is_said_to_be_so(networks: Any)
 
 
 def test_without_control_nothing_is_claimed(networks: Any) -> None:
-    assert (
-        "nothing says whether the derived one is better" in sharing_evidence(shared(0.7, 0.6), networks(0.9)).sentence
-    )
+    sentence = sharing_evidence(shared(0.7, 0.6), networks(0.9)).sentence
+    assert "nothing says whether the derived network is better" in sentence
+
+
+def test_a_plain_winner_is_not_credited_to_the_controller(networks: Any, trial_of: Any) -> None:
+    trials = [trial_of(3, 0.9, origin=PLAIN), trial_of(4, 0.95, origin=DERIVED)]
+    sentence = sharing_evidence(shared(0.7, 0.6), networks(0.93, 0.90, 0.92), trials).sentence
+    assert "The winner is no find of the controller" in sentence
+    assert "Trained alike, the plain network (93.0 % test) is above 2 of 2 random networks" in sentence
+    derived = [trial_of(3, 0.9, origin=DERIVED), trial_of(4, 0.95, origin=PLAIN)]
+    assert "no find" not in sharing_evidence(shared(0.7, 0.6), networks(0.93, 0.90), derived).sentence
+
+
+def test_the_page_sets_what_was_trained_alone_beside_its_shared_weights(result: Any, trial_of: Any) -> None:
+    search = {**result.search, "method": "shared", "shared": shared(0.7, 0.6)}
+    scored = [trial_of(0, 0.61, origin=DERIVED), trial_of(1, 0.32, origin=PLAIN), trial_of(2, 0.55, origin=DERIVED)]
+    alone = [
+        replace(trial_of(3, 0.81, origin=DERIVED), rung=1, promotes=0),
+        replace(trial_of(4, 0.83, origin=PLAIN), rung=1, promotes=1),
+    ]
+    found = page(replace(result, search=search), [*scored, *alone]).replace("\xa0", " ")
+    rows = found[found.index("trained alone</th>") :]
+    plain, derived = rows.index("trial 4"), rows.index("trial 3")
+    assert plain < derived
+    assert "32.0 %" in rows[plain:derived]
+    assert "83.0 %" in rows[plain:derived]
+    assert "trains trial 1 alone" in found
+    assert "proxy accuracy" in found  # of the two trained alone, which alone are in the figure
+    assert [t.number for t in comparable(search, [*scored, *alone])] == [3, 4]
+    assert comparable(search, scored) == scored
+    assert comparable({**search, "method": "trials"}, [*scored, *alone]) == [*scored, *alone]
 
 
 def test_the_page_of_a_search_with_shared_weights(result: Any, trials: Any, networks: Any) -> None:

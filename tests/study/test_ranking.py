@@ -7,7 +7,7 @@ from study_toy import ToySpace, toy_trial
 
 from archfit.cost import Cost
 from archfit.study.limits import trials_since_best
-from archfit.study.ranking import contenders, next_promotion, rank
+from archfit.study.ranking import ALONE, contenders, next_alone, next_promotion, rank
 from archfit.study.record import PLAIN
 
 SPACE = ToySpace()
@@ -122,6 +122,18 @@ def test_the_best_plain_network_is_a_contender_unless_it_is_surely_behind(images
     # 0.50 against 0.75: two standard errors of the best are 0.27 of ten images, 0.009 of ten thousand.
     trials = [replace(SIX[0], origin=PLAIN), *SIX[1:]]
     assert [t.number for t in contenders(trials, SPACE, _worth, images)] == order
+
+
+def test_of_shared_weights_the_best_derived_and_every_plain_network_are_trained_alone() -> None:
+    trials = [replace(trial, origin=PLAIN) if trial.number in (0, 1) else trial for trial in SIX]
+    trials += [toy_trial(6, 0.95, width=6, depth=2), toy_trial(7, 0.99, width=6, depth=3, within=False)]
+    order = []
+    while (due := next_alone(trials, SPACE, _worth, lambda cost: True)) is not None:
+        order.append(due.number)
+        trials.append(toy_trial(len(trials), None, rung=1, promotes=due.number, state="failed"))
+    assert ALONE == 4
+    assert order == [6, 5, 4, 3, 1, 0]
+    assert next_alone(SIX, SPACE, _worth, lambda cost: False) is None
 
 
 def test_a_plain_network_that_was_trained_less_long_is_behind() -> None:

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
-from study_toy import TASK, ToyEvaluator, ToySpace, measure, toy_params
+from study_toy import TASK, ToyEvaluator, ToySpace, ToySteps, measure, toy_params
 
 from archfit.architecture import Architecture, from_indices
 from archfit.cost import Budget, Cost, Latency
@@ -19,7 +19,7 @@ from archfit.errors import RunError
 from archfit.reward import absolute
 from archfit.samplers import make_sampler
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.record import FIRST, TrialRecord
+from archfit.study.record import DERIVED, FIRST, PLAIN, TrialRecord
 from archfit.study.search import SearchStatus, TrialSearch
 from archfit.study.setup import SearchSetup, trial_seed
 from archfit.study.storage import close_study, distributions, open_study, records
@@ -73,7 +73,14 @@ def _run(
 ) -> tuple[str, list[TrialRecord]]:
     with _study(path, setup, sampler) as study:
         search = TrialSearch(
-            study, setup, pool, measure, on_status=on_status, elapsed=elapsed, first=first, driver=driver
+            study,
+            setup,
+            pool,
+            measure,
+            on_status=on_status,
+            elapsed=elapsed,
+            first=[(one, FIRST) for one in first],
+            driver=driver,
         )
         return search.run(), records(study)
 
@@ -328,7 +335,7 @@ def _run_with_deaths(
     pool: WorkerPool,
     sampler: str,
     every: int,
-    first: Sequence[Architecture] = (),
+    first: Sequence[tuple[Architecture, str]] = (),
 ) -> int:
     """Starts again after each death until the search ends; how often it died."""
     for deaths in range(1000):
@@ -353,7 +360,8 @@ def test_a_search_that_dies_often_ends_like_one_that_does_not(
     for name in ("straight", "dying"):
         (tmp_path / name).mkdir()
     _, straight = _run(tmp_path / "straight", setup, one_worker, sampler=sampler, first=first)
-    deaths = _run_with_deaths(tmp_path / "dying", setup, one_worker, sampler, every, first)
+    given = [(one, FIRST) for one in first]
+    deaths = _run_with_deaths(tmp_path / "dying", setup, one_worker, sampler, every, given)
     with _study(tmp_path / "dying", setup, sampler) as study:
         dying = records(study)
     assert deaths >= 5
@@ -373,6 +381,37 @@ def test_what_is_given_but_not_asked_for_is_no_trial(
     _, trials = _run(tmp_path, _setup(space, limits=Limits(trials=2)), one_worker, first=first, driver=driver)
     assert [trial.architecture for trial in trials] == [space.canonical(point, TASK) for point in first[:2]]
     assert {trial.state for trial in trials} == {"complete"}
+
+
+@pytest.mark.parametrize("workers", ["one_worker", "two_workers"])
+def test_the_best_by_shared_weights_and_all_plain_ones_are_trained_alone(
+    tmp_path: Path, workers: str, request: pytest.FixtureRequest
+) -> None:
+    pool: WorkerPool = request.getfixturevalue(workers)
+    space = ToySpace()
+    # Wider is better, deeper worse: of the derived, widths 6, 5, 4 and 3 are the best four.
+    derived = [(from_indices(space, (width, 0, 0)), DERIVED) for width in range(6)]
+    plain = [(from_indices(space, (width, 0, 2)), PLAIN) for width in (0, 1)]
+    given = [*derived, *plain]
+    setup = _setup(
+        space,
+        budget=Budget(),
+        limits=Limits(trials=len(given)),
+        evaluator=ToyEvaluator(),
+        promotions=(ToySteps(3.0),),
+        alone=True,
+    )
+    deaths = _run_with_deaths(tmp_path, setup, pool, "random", 23, given)
+    assert _run_with_deaths(tmp_path, setup, pool, "random", 23, given) == 0  # ended already
+    with _study(tmp_path, setup) as study:
+        trials = records(study)
+    assert deaths >= 2
+    assert [trial.origin for trial in trials[:8]] == [DERIVED] * 6 + [PLAIN] * 2
+    assert [trial.promotes for trial in trials] == [None] * 8 + [5, 4, 3, 2, 7, 6]
+    assert [trial.origin for trial in trials[8:]] == [DERIVED] * 4 + [PLAIN] * 2
+    # Three epochs from new weights, whatever the first rung's network was.
+    assert trials[8].accuracy == pytest.approx(0.5 + 0.05 * 6 - 0.02 + 3e-3)
+    assert all(trial.rung == (trial.promotes is not None) for trial in trials)
 
 
 def test_two_workers_lose_and_double_nothing(tmp_path: Path, two_workers: WorkerPool) -> None:

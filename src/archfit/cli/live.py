@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from archfit.report.wording import duration, epochs_in_words, megabytes, milliseconds, percent
-from archfit.study.record import DERIVED
 
 if TYPE_CHECKING:
     from archfit.cost import Budget
@@ -99,9 +98,10 @@ class LiveWatch:
         head = f"search  candidate {len(done)}"
         if status.limits.trials is not None:
             head += f" of {status.limits.trials}"
-        further = f", {len(ended) - len(done)} trained on" if len(ended) > len(done) else ""
+        how = "trained alone" if status.alone else "trained on"
+        further = f", {len(ended) - len(done)} {how}" if len(ended) > len(done) else ""
         head += f" ({pruned} pruned{further}), {duration(status.elapsed)}, {left}"
-        best = f"best so far  {_trial(status.best, budget)}"
+        best = f"best so far  {_trial(status.best, budget, shared=status.alone)}"
         now = ", ".join(f"trial {number} {share_:.0%}" for number, share_ in sorted(status.running.items()))
         now = "measuring latency, training paused" if status.measuring else f"training {now}" if now else "proposing"
         self._show(
@@ -181,10 +181,10 @@ def _left(status: SearchStatus) -> tuple[float, str]:
     return share, f"about {duration(status.elapsed * (1 - share) / share)} left"
 
 
-def _trial(trial: TrialRecord | None, budget: Budget) -> str:
+def _trial(trial: TrialRecord | None, budget: Budget, *, shared: bool) -> str:
     if trial is None:
         return "none yet"
-    kind = "accuracy by shared weights" if trial.origin == DERIVED else "proxy accuracy"
+    kind = "accuracy by shared weights" if shared and trial.promotes is None else "proxy accuracy"
     parts = [f"trial {trial.number}", f"{kind} {percent(trial.accuracy)}"]
     if trial.cost is not None:
         latency = trial.cost.latency
@@ -244,17 +244,16 @@ def print_estimate(found: Estimate, request: SearchRequest) -> None:
         console.print(
             f"{found.share:.0%} of {len(found.costs)} random networks are within the budget ({request.budget})"
         )
-    if found.proxy_epochs is not None:
-        console.print(
-            f"a candidate: proxy training for {epochs_in_words(found.proxy_epochs)}; about "
-            f"{duration(found.seconds_per_trial)} on one of {request.worker_count} workers "
-            f"({found.images_per_second:,.0f} images/s)"
-        )
-    else:
+    if found.supernet_epochs is not None:
         console.print(
             f"the supernet: {found.supernet_epochs:.2g} epochs, two paths at once "
             f"({found.images_per_second:,.0f} images/s each)"
         )
+    console.print(
+        f"{'one of the best' if found.supernet_epochs is not None else 'a candidate'}: proxy training for "
+        f"{epochs_in_words(found.proxy_epochs)}; about {duration(found.seconds_per_trial)} on one of "
+        f"{request.worker_count} workers ({found.images_per_second:,.0f} images/s)"
+    )
     total = f"about {duration(found.seconds)}" if found.seconds is not None else "until patience runs out"
     trials = f" with about {found.trials} candidates" if found.trials is not None else ""
     console.print(f"the whole search{trials}: {total}")

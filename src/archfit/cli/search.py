@@ -71,7 +71,7 @@ def search(
         str | None,
         typer.Option(
             help="Epochs of a candidate's training; 0.5 is half of one. 1,3,9 trains the best third of those on to 3, "
-            "and the best third of these to 9. [default: by time]",
+            "and the best third of these to 9. With --method shared, of the best, trained alone. [default: by time]",
             show_default=False,
         ),
     ] = None,

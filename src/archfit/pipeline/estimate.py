@@ -12,7 +12,9 @@ from archfit.device import LocalDevice
 from archfit.pipeline.initial import resolve_initial
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import (
+    ALONE_SHARE,
     Objects,
+    alone_epochs_for,
     chosen_space,
     epochs_per_candidate,
     proxy_epochs_for,
@@ -24,6 +26,8 @@ from archfit.pipeline.plan import (
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.sharing import CONTROLLER_SHARE, DERIVED_TRIALS, KEPT_SPEED, UNTIMED_EPOCHS
 from archfit.pipeline.watch import Silent, Watch
+from archfit.spaces import MnasSpace
+from archfit.study.ranking import ALONE
 from archfit.training import check_accelerator, one_thread, probe_memory_format, proxy_recipe
 
 
@@ -40,7 +44,8 @@ class Estimate:
         seconds_per_trial: Proxy training and measuring by one worker, in the mean over candidates.
         trials: That a search within its limits would make.
         seconds: That it would take, or None where only patience limits it.
-        proxy_epochs: Of each candidate, the rungs of a successive halving; None with shared weights.
+        proxy_epochs: Of each candidate, the rungs of a successive halving; with shared weights, of the best networks,
+            which are then trained alone.
         supernet_epochs: With shared weights, that the time allows or that were asked for.
         notes: On the data.
     """
@@ -53,7 +58,7 @@ class Estimate:
     seconds_per_trial: float
     trials: int | None
     seconds: float | None
-    proxy_epochs: tuple[float, ...] | None
+    proxy_epochs: tuple[float, ...]
     supernet_epochs: float | None
     notes: tuple[str, ...]
 
@@ -119,16 +124,21 @@ def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]
     limits = request.limits.with_default()
     epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
     epochs = request.supernet_epochs or (
-        KEPT_SPEED * limits.search_seconds / epoch if limits.search_seconds is not None else UNTIMED_EPOCHS
+        KEPT_SPEED * (1 - ALONE_SHARE) * limits.search_seconds / epoch
+        if limits.search_seconds is not None
+        else UNTIMED_EPOCHS
     )
+    trials, workers = limits.trials or DERIVED_TRIALS, request.worker_count
+    networks = min(ALONE, trials) + (len(MnasSpace.ops) if request.space == "mnas" else 0)
+    alone = alone_epochs_for(request, images, limits, rate, workers, networks)
     seconds = limits.seconds
     if seconds is None:
-        seconds = epochs * epoch + _final_seconds(request, images, rate)
+        seconds = epochs * epoch + networks / workers * alone * images / rate + _final_seconds(request, images, rate)
     return {
-        "seconds_per_trial": 1.0,
-        "trials": limits.trials or DERIVED_TRIALS,
+        "seconds_per_trial": alone * images / rate + 1.0,
+        "trials": trials,
         "seconds": seconds,
-        "proxy_epochs": None,
+        "proxy_epochs": (alone,),
         "supernet_epochs": epochs,
     }
 

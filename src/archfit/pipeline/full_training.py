@@ -225,9 +225,7 @@ class FullTrainings:
         self.run.tick("train", at_least=0)
         return self.limits.seconds - sum(self.run.seconds.values()) - _DEPLOY_SECONDS
 
-    def _rates(
-        self, networks: dict[str, Callable[[], nn.Module]], processes: int, batch_size: int
-    ) -> dict[str, float]:
+    def _rates(self, networks: dict[str, Callable[[], nn.Module]], processes: int, batch_size: int) -> dict[str, float]:
         """Images per second at which each network will be trained by so many processes, all workers being busy."""
         assert self.limits.seconds is not None
         rates = training_rates(

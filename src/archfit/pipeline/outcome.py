@@ -24,7 +24,7 @@ from archfit.device import Device
 from archfit.pipeline.meter import SAMPLING
 from archfit.pipeline.plan import equal_time
 from archfit.pipeline.request import SearchRequest, TrainRequest
-from archfit.report import evidence_sentence, pareto_front
+from archfit.report import comparable, evidence_sentence, pareto_front
 from archfit.report.record import Parity, RunResult, TestResult, TrainedNetwork, cell_graphs, layer_table
 from archfit.study.record import GIVEN, TrialRecord
 from archfit.study.run_folder import RunFolder
@@ -91,11 +91,12 @@ class SearchResult:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """Trained trials that no other beats in both latency and proxy accuracy, fastest first.
+        """Trained trials that no other beats in both latency and proxy accuracy, fastest first (see `comparable`).
 
         Multiply-adds stand for latency where that was not measured.
         """
-        trained = [t for t in self.trials if t.state == "complete" and t.cost and t.accuracy is not None]
+        alike = comparable(self.record.search, self.trials)
+        trained = [t for t in alike if t.state == "complete" and t.cost and t.accuracy is not None]
         points = [
             ((t.cost.latency.p50_ms if t.cost.latency else t.cost.madds), t.accuracy)  # type: ignore[union-attr]
             for t in trained
@@ -141,10 +142,9 @@ def summarise(
         search["init"] = request.init
     if (derived := run.decision("derived")) is not None:
         search["shared"] = {name: value for name, value in derived.items() if name != "architectures"}
-    else:
-        rungs, images = run.decision("proxy_epochs"), len(data.train)
-        equal = rungs is not None and equal_time(request, rungs[0] * images)
-        search["proxy"] = {"epochs": rungs, "images": images, "equal_time": equal}
+    rungs, images = run.decision("proxy_epochs"), len(data.train)
+    equal = rungs is not None and equal_time(request, rungs[0] * images)
+    search["proxy"] = {"epochs": rungs, "images": images, "equal_time": equal}
     supernet_seconds = 0.0
     if derived is not None:
         supernet_seconds = sum(entry["seconds"] for entry in derived["rounds"]) + derived.get("ranking_seconds", 0.0)

@@ -34,6 +34,9 @@ from archfit.training import proxy_recipe, training_rate
 
 TRIALS_WANTED = 48
 _MOST_PROXY_EPOCHS = 5.0
+ALONE_SHARE = 0.25
+"""Of the search's time with shared weights, for training the best of what they have scored alone."""
+UNTIMED_ALONE_EPOCHS = 2.0
 _RUNGS = (1, 3, 9)
 _LONGEST_RUNG = 15.0
 _WORTH_TIMING = 2_000
@@ -261,6 +264,27 @@ def proxy_epochs_for(
     affordable = left * workers * rate / trials / epochs_per_candidate(_RUNGS)
     first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
     return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
+
+
+def alone_epochs_for(
+    request: SearchRequest, images: int, limits: Limits, rate: float, workers: int, networks: int
+) -> float:
+    """As asked; else, under a time limit, what trains so many networks in a share of the search's time.
+
+    Args:
+        request: May ask for a number.
+        images: In the training split.
+        limits: Of the search.
+        rate: Images per second that one worker trains.
+        workers: Networks that train at a time.
+        networks: That shared weights have scored and that are trained alone.
+    """
+    if request.proxy_epochs is not None:
+        return request.proxy_epochs[0]
+    if limits.search_seconds is None:
+        return UNTIMED_ALONE_EPOCHS
+    affordable = ALONE_SHARE * limits.search_seconds * workers * rate / networks
+    return float(f"{min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images):.2g}")
 
 
 def equal_time(request: SearchRequest, images: float) -> bool:

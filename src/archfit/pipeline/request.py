@@ -66,7 +66,8 @@ class SearchRequest:
         runtime: What executes the network there.
         threads: Of the runtime.
         accelerator: Where networks are trained.
-        proxy_epochs: Of a candidate; several, rising, for successive halving; None chooses.
+        proxy_epochs: Of a candidate, with shared weights of the best alone; several, rising, for successive halving;
+            None chooses.
         supernet_epochs: Of the supernet; None chooses.
         supernet_learning_rate: At its peak; None chooses.
         latency_table: File to predict latencies from; None measures one, or reads back what this machine measured.
@@ -202,11 +203,15 @@ class SearchRequest:
         for name, given in (
             ("init", self.init is not None),
             ("evaluator", self.evaluator != "proxy"),
-            ("proxy_epochs", self.proxy_epochs is not None),
             ("patience", self.limits.patience is not None),
         ):
             if given:
                 raise InputError(f"{name} is given, and method 'shared'; it belongs to --method trials")
+        if self.proxy_epochs is not None and len(self.proxy_epochs) > 1:
+            raise InputError(
+                "proxy_epochs are several, and method 'shared'; the best of what its weights have scored are trained "
+                "alone once, give one number"
+            )
         if self.sampler not in _RULES:
             raise InputError(
                 f"sampler is {self.sampler!r}; with shared weights a controller learns, by one of {list(_RULES)}"

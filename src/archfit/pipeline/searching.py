@@ -32,6 +32,7 @@ from archfit.pipeline.meter import SAMPLING, CostMeter
 from archfit.pipeline.outcome import SLOTS, SearchResult, summarise
 from archfit.pipeline.plan import (
     Objects,
+    alone_epochs_for,
     chosen_space,
     epochs_per_candidate,
     equal_time,
@@ -54,6 +55,7 @@ from archfit.spaces import CellSpace, MnasSpace, SharedSpace, WarmMnasSpace, rea
 from archfit.study.candidates import WorkerContext, training_pool
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
+from archfit.study.ranking import ALONE
 from archfit.study.ray_cluster import RayCluster, Share
 from archfit.study.record import DERIVED, FIRST, PLAIN, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
@@ -291,8 +293,9 @@ class SearchRun:
 
     def _evaluators(
         self, space: SearchSpace, meter: CostMeter, memory_format: str, rate: float, workers: int
-    ) -> tuple[Sequence[Evaluator], Sequence[Architecture]]:
-        """What scores candidates, one for each rung, and those that are tried before any is proposed."""
+    ) -> tuple[Sequence[Evaluator], Sequence[tuple[Architecture, str]]]:
+        """What scores candidates, one for each rung, and those that are tried before any is proposed, with origins."""
+        given = [(one, PLAIN if self.trained is None else FIRST) for one in self._given(space, meter)]
         if self.request.method == "shared":
             assert isinstance(space, SharedSpace), "the plan has seen to it"
             sharing = Sharing(
@@ -308,17 +311,21 @@ class SearchRun:
                 self.accelerator,
                 self.watch,
             )
-            return [sharing.evaluator()], sharing.derived()
-        given = self._given(space, meter)
+            given = [*((one, DERIVED) for one in sharing.derived()), *given]
+            return [sharing.evaluator(), self._alone(space, memory_format, rate, workers, given)], given
         if self.objects.evaluator is not None:
             return [self.objects.evaluator], given
         return self._proxies(space, memory_format, rate, workers), given
 
     def _given(self, space: SearchSpace, meter: CostMeter) -> Sequence[Architecture]:
-        """What is tried before anything is proposed; a sampler that was asked for by name begins by itself."""
+        """What is tried before anything is proposed; a sampler that was asked for by name begins by itself.
+
+        It is no merit of the search, but what it finds is to be better than what one would have built by hand.
+        """
         if isinstance(space, WarmMnasSpace):
             return space.starting_points(self.task)
-        if not isinstance(space, MnasSpace) or self.request.sampler != "auto" or self.objects.sampler is not None:
+        asked_for = self.request.sampler != "auto" or self.objects.sampler is not None
+        if not isinstance(space, MnasSpace) or (asked_for and self.request.method == "trials"):
             return ()
         if (stored := self.run.decision("plain")) is None:
             self.watch.step("measuring plain networks, with one operation throughout")
@@ -345,17 +352,43 @@ class SearchRun:
             seen = f"{round(rungs[0] * images):,} images{' at first' if len(rungs) > 1 else ''}"
             how = "for as long as a typical one takes for" if equal else "for"
             self.watch.note(f"each candidate is trained {how} {epochs_in_words(rungs)} ({seen})")
-        # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
-        accelerator = self.accelerator if self.request.executor == "local" else self.request.accelerator
-        first = ProxyTraining(
-            rungs[0],
+        first = self._proxy(space, rungs[0], memory_format)
+        return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
+
+    def _alone(
+        self,
+        space: SearchSpace,
+        memory_format: str,
+        rate: float,
+        workers: int,
+        given: Sequence[tuple[Architecture, str]],
+    ) -> ProxyTraining:
+        """Trains the best of what shared weights have scored, each alone and all equally long."""
+        epochs = self.run.decision("proxy_epochs")
+        if epochs is None:
+            derived = min(ALONE, sum(origin == DERIVED for _, origin in given))
+            plain = sum(origin == PLAIN for _, origin in given)
+            images, networks = len(self.data.train), derived + plain
+            chosen = alone_epochs_for(self.request, images, self.limits, rate, workers, networks)
+            epochs = self.run.decide("proxy_epochs", [chosen])
+            beside = f" and {plain} of one operation throughout" if plain else ""
+            self.watch.note(
+                f"the {derived} best derived networks{beside} are trained alone for {epochs_in_words(epochs)}, so that "
+                "finalists are not chosen by shared weights"
+            )
+        return self._proxy(space, epochs[0], memory_format)
+
+    def _proxy(self, space: SearchSpace, epochs: float, memory_format: str) -> ProxyTraining:
+        equal = equal_time(self.request, epochs * len(self.data.train))
+        return ProxyTraining(
+            epochs,
             self.request.metric,
-            accelerator,
+            # What "auto" stands for on this machine may not be what it stands for on a cluster's node.
+            self.accelerator if self.request.executor == "local" else self.request.accelerator,
             memory_format,
             pretrained=self.trained is not None,
             typical=typical_builder(space, self.task, self.request.seed) if equal else None,
         )
-        return [first, *(replace(first, epochs=high - low, continued=True) for low, high in pairwise(rungs))]
 
     def _sampler(self, space: SearchSpace) -> BaseSampler:
         if self.objects.sampler is not None:
@@ -382,7 +415,7 @@ class SearchRun:
         meter: CostMeter,
         executor: Executor,
         evaluators: Sequence[Evaluator],
-        given: Sequence[Architecture],
+        given: Sequence[tuple[Architecture, str]],
     ) -> str:
         weights = self.run.path / "training" / "candidates"
         if (stopped := self.run.decision("stopped")) is not None:
@@ -401,8 +434,9 @@ class SearchRun:
             seed=request.seed,
             evaluator=evaluators[0],
             promotions=tuple(evaluators[1:]),
+            alone=shared,
             factors=tuple(high / low for low, high in pairwise(rungs)),
-            weights=weights,
+            weights=None if shared else weights,
             trial_seconds=request.trial_seconds,
         )
 
@@ -418,10 +452,9 @@ class SearchRun:
             on_status=on_status,
             elapsed=self.run.seconds["search"],
             first=given,
-            origin=DERIVED if shared else PLAIN if self.trained is None else FIRST,
             driver=self._driver(study) if isinstance(self.study, Database) else None,
         )
-        if len(evaluators) > 1:
+        if len(evaluators) > 1 and not shared:
             weights.mkdir(parents=True, exist_ok=True)
         stopped = self.run.decide("stopped", search.run())
         shutil.rmtree(weights, ignore_errors=True)

@@ -16,6 +16,7 @@ from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
 from archfit.evaluators import SharedWeights
 from archfit.pipeline.meter import SAMPLING, CostMeter
+from archfit.pipeline.plan import ALONE_SHARE
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.tabling import table_progress
 from archfit.pipeline.watch import Watch
@@ -181,9 +182,10 @@ class Sharing:
         affordable = _RANKING_SHARE * left / (2 * _DRAWN * speed.image_s)
         ranked = self.run.decide(_RANKED, max(_FEWEST_RANKED, min(_RANKED_IMAGES, int(affordable))))
         after = 2 * _DRAWN * ranked * speed.image_s + (self.limits.trials or DERIVED_TRIALS) * _TRIAL_SECONDS
+        after += ALONE_SHARE * self.limits.search_seconds
         settings = self._settings(1.0)
         per_epoch = speed.round_s * len(self.data.train) / settings.images_per_round
-        return float(f"{max(0.5, KEPT_SPEED * max(left / 2, left - after) / per_epoch):.2g}")
+        return float(f"{max(0.5, KEPT_SPEED * max(left / 3, left - after) / per_epoch):.2g}")
 
     def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:
         """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""

@@ -137,7 +137,8 @@ def search(
         threads: Of the runtime.
         accelerator: Where networks are trained: "auto", "cpu", "cuda", "mps".
         proxy_epochs: Of each candidate's short training. Several, as [1, 3, 9], for successive halving: those that
-            are best after 1 are trained on to 3, and so on. None chooses.
+            are best after 1 are trained on to 3, and so on. With shared weights, of the best networks, which are then
+            trained alone. None chooses.
         supernet_epochs: Of the supernet; None chooses.
         supernet_learning_rate: At its peak; None chooses.
         latency_table: File to predict latencies from, for shared weights; None measures one.

@@ -8,7 +8,7 @@ from archfit._lazy import door
 
 if TYPE_CHECKING:
     from archfit.report.comparison import Compared, write_comparison
-    from archfit.report.evidence import pareto_front, search_against_random
+    from archfit.report.evidence import comparable, pareto_front, search_against_random
     from archfit.report.load import read_result, result_from_json
     from archfit.report.page import write_report
     from archfit.report.record import RunResult
@@ -20,6 +20,7 @@ __all__ = [
     "Compared",
     "RunResult",
     "TrainRecord",
+    "comparable",
     "evidence_sentence",
     "pareto_front",
     "print_summary",
@@ -38,7 +39,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "comparison": ["Compared", "write_comparison"],
-        "evidence": ["pareto_front", "search_against_random"],
+        "evidence": ["comparable", "pareto_front", "search_against_random"],
         "load": ["read_result", "result_from_json"],
         "page": ["write_report"],
         "record": ["RunResult"],

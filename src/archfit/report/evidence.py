@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from archfit.study.record import FIRST, GIVEN, PLAIN, TrialRecord
 
@@ -30,6 +31,17 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
             best = points[index][1]
             front.append(index)
     return tuple(front)
+
+
+def comparable(search: Mapping[str, Any], trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those whose accuracies are of one kind: where some were scored by shared weights, what was then trained alone.
+
+    Pruned trials, which have none, stay.
+    """
+    alone = [trial for trial in trials if trial.promotes is not None]
+    if search.get("method") != "shared" or not alone:
+        return list(trials)
+    return [trial for trial in trials if trial.promotes is not None or trial.state == "pruned"]
 
 
 def superiority(first: Sequence[float], second: Sequence[float]) -> float:

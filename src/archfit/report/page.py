@@ -11,6 +11,7 @@ import plotly.io
 import plotly.offline
 
 from archfit.report import sections
+from archfit.report.evidence import comparable
 from archfit.report.figures import accuracy_against_cost, confusion_matrix, reward_over_trials, training_curves
 from archfit.report.markup import Markup, element, escaped, joined
 from archfit.report.record import RunResult
@@ -35,13 +36,13 @@ def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -
 
 def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
     """The whole page as HTML."""
-    searched = sections.searched_accuracy(result)
+    searched, alike = sections.searched_accuracy(result), comparable(result.search, trials)
     body = [
         sections.headline(result),
         sections.accuracy_and_cost(
             result,
-            trials,
-            embedded("accuracy", accuracy_against_cost(trials, result.trained, result.budget, searched=searched)),
+            alike,
+            embedded("accuracy", accuracy_against_cost(alike, result.trained, result.budget, searched=searched)),
         ),
         _chance(result, trials),
         sections.network(result.layers, result.cells),
@@ -62,7 +63,7 @@ def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
 
 def _chance(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
     if result.search.get("method") == "shared":
-        return sharing(result, embedded("reward", reward_over_rounds(result.search["shared"])))
+        return sharing(result, trials, embedded("reward", reward_over_rounds(result.search["shared"])))
     return sections.chance(trials, embedded("reward", reward_over_trials(trials)))
 
 

@@ -41,13 +41,11 @@ ROLES = {"winner": 0, "finalist": 1, "stopped": 2, "control": 3, "reference": 4}
 
 
 def searched_accuracy(result: RunResult) -> str:
-    """What the accuracies of the trials are, as in "proxy accuracy, 3 epochs"."""
-    if result.search.get("method") == "shared":
-        return "shared-weight accuracy"
+    """What the accuracies of the `comparable` trials are, as in "proxy accuracy, 3 epochs"."""
     recipe: Mapping[str, Any] = result.search.get("proxy") or {}
     epochs = recipe.get("epochs")
     if not epochs:
-        return "proxy accuracy"
+        return "shared-weight accuracy" if result.search.get("method") == "shared" else "proxy accuracy"
     how = "in the time a typical network takes for " if recipe.get("equal_time") else ""
     return f"proxy accuracy, {how}{epochs_in_words(epochs)}"
 
@@ -91,13 +89,14 @@ def _cost_tile(label: str, value: str, verdict: Verdict | None, note: str) -> Ma
 
 
 def accuracy_and_cost(result: RunResult, trials: Sequence[TrialRecord], figure: Markup) -> Markup:
+    """Of the `comparable` trials."""
     searched = searched_accuracy(result)
     latency = any(t.cost and t.cost.latency for t in trials)
     note = (
         f"Open circles are the trials of the search with their {searched}. Filled marks are networks trained in full, "
         "with their final validation accuracy. The two kinds of accuracy are not comparable with each other."
     )
-    if any(t.promotes is not None for t in trials):
+    if len({t.promotes is None for t in trials if t.state == "complete"}) > 1:
         note += " Pale circles were not trained to the end of the proxy's epochs."
     if latency:
         note += " Latency of trials was measured in the search; finalists and references were measured again after it."
@@ -376,13 +375,14 @@ def _times(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{words.get(name, readable(name))} {duration(value)}" for name, value in seconds.items())
 
 
-def _relation(trial: TrialRecord) -> str:
+def _relation(trial: TrialRecord, *, shared: bool) -> str:
     if trial.promotes is not None:
-        return f"trains trial {trial.promotes} on"
+        return f"trains trial {trial.promotes} {'alone' if shared else 'on'}"
     return "" if trial.repeat_of is None else f"repeats trial {trial.repeat_of}"
 
 
 def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
+    shared = result.search.get("method") == "shared"
     rows = [
         (
             trial.number,
@@ -393,7 +393,7 @@ def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
             count(trial.cost.params if trial.cost else None),
             _number(trial.reward),
             {True: "yes", False: "no", None: "–"}[trial.within_budget],
-            trial.reason or _relation(trial),
+            trial.reason or _relation(trial, shared=shared),
         )
         for trial in trials
     ]
@@ -401,7 +401,7 @@ def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
         "trial",
         "origin",
         "state",
-        searched_accuracy(result),
+        "accuracy by shared weights, or alone" if shared else searched_accuracy(result),
         "latency p50",
         "parameters",
         "reward",

@@ -138,7 +138,8 @@ def _times(result: RunResult, trials: Sequence[TrialRecord]) -> str:
         if name in seconds
     )
     further = sum(trial.promotes is not None for trial in trials)
-    told += f"; {further} of them train an earlier one on" if further else ""
+    how = "alone" if result.search.get("method") == "shared" else "on"
+    told += f"; {further} of them train an earlier one {how}" if further else ""
     return f"{len(trials)} trials ({told}). Time: {spent}."
 
 

@@ -89,7 +89,7 @@ def evaluate(
         network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     evaluator = (setup.evaluator, *setup.promotions)[rung]
     accuracy = float(evaluator.evaluate(architecture, network, context.data, seed=seed, on_progress=report))
-    if rung == len(setup.promotions):
+    if rung == len(setup.promotions) or setup.weights is None:
         return Evaluated(accuracy, None)
     content = io.BytesIO()
     torch.save(network.state_dict(), content)

@@ -10,6 +10,8 @@ from archfit.cost import Cost
 from archfit.samplers import Observation, denoised
 from archfit.study.record import PLAIN, TrialRecord
 
+ALONE = 4
+"""Derived networks that are trained alone before finalists are chosen among them."""
 Worth = Callable[[float, Cost], float]
 """The reward of an accuracy in [0, 1] at a cost."""
 
@@ -97,6 +99,27 @@ def next_promotion(
             if trial.number not in asked:
                 return trial
     return None
+
+
+def next_alone(
+    trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth, holds: Callable[[Cost], bool]
+) -> TrialRecord | None:
+    """What is to be trained alone next of the networks that shared weights have scored, or None.
+
+    The best of the derived ones and all plain ones: a path that the controller does not take has hardly been trained,
+    so its accuracy says nothing of a plain network.
+
+    Args:
+        trials: All of the study; every one of rung 0 has ended.
+        space: Of the trials.
+        worth: The reward.
+        holds: Whether a cost is sure enough to be within the budget.
+    """
+    asked = {t.promotes for t in trials}
+    ranked = [t for t in _ranked(trials, 0, space, worth) if t.cost is not None and holds(t.cost)]
+    plain = [t for t in ranked if t.origin == PLAIN]
+    derived = [t for t in ranked if t.origin != PLAIN]
+    return next((t for t in [*derived[:ALONE], *plain] if t.number not in asked), None)
 
 
 def _ranked(trials: Sequence[TrialRecord], rung: int, space: SearchSpace, worth: Worth) -> list[TrialRecord]:

@@ -42,8 +42,9 @@ class TrialRecord:
         repeat_of: Number of the earlier trial with the same network, whose accuracy this one shares.
         seed: Of its proxy training.
         finished_s: Seconds after the start of the study's first trial.
-        rung: Of successive halving; 0 where a network is trained for the first time.
-        promotes: Number of the trial whose network this one trains on.
+        rung: Of successive halving; 0 where a network is trained for the first time. With shared weights 0 is scored by
+            them, 1 trained alone.
+        promotes: Number of the trial whose network this one trains on; with shared weights, alone.
         driver: Name of the driver that asked for it, where several share the study.
     """
 

@@ -20,8 +20,8 @@ from archfit.samplers import PROMOTES
 from archfit.study.candidates import evaluate, keep_weights, weights_file
 from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.ranking import next_promotion
-from archfit.study.record import FIRST, TrialRecord
+from archfit.study.ranking import next_alone, next_promotion
+from archfit.study.record import TrialRecord
 from archfit.study.setup import SearchSetup, over_limit, trial_seed
 from archfit.study.storage import DRIVER, asked, begun, distributions, record, records
 
@@ -42,6 +42,7 @@ class SearchStatus:
         measuring: A latency is being measured now.
         elapsed: Seconds of search so far, earlier sessions included.
         limits: When it stops.
+        alone: Candidates are scored by shared weights, then the best trained alone.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -49,6 +50,7 @@ class SearchStatus:
     measuring: bool
     elapsed: float
     limits: Limits
+    alone: bool = False
 
     @property
     def best(self) -> TrialRecord | None:
@@ -67,8 +69,7 @@ class TrialSearch:
         measure: Gives the cost of a canonical architecture; slow, uses a cache.
         on_status: Called after each change.
         elapsed: Seconds that earlier sessions used.
-        first: Tried before anything is proposed.
-        origin: Of those.
+        first: Tried before anything is proposed, each with its origin.
         driver: Name of this one, where others work on the study too; None where none does.
     """
 
@@ -81,8 +82,7 @@ class TrialSearch:
         *,
         on_status: Callable[[SearchStatus], None],
         elapsed: float = 0.0,
-        first: Sequence[Architecture] = (),
-        origin: str = FIRST,
+        first: Sequence[tuple[Architecture, str]] = (),
         driver: str | None = None,
     ) -> None:
         self._study = study
@@ -101,7 +101,6 @@ class TrialSearch:
         self._proposed = _proposed(study)
         self._driver = driver
         self._first = first
-        self._origin = origin
         self._known = {r.architecture for r in self._records.values() if r.architecture}
         self._heard_of: dict[int, float] = {}
         self._nobodys = False
@@ -112,10 +111,8 @@ class TrialSearch:
 
     def run(self) -> str:
         """Runs to the end and says why it ended."""
-        for architecture in self._first:
-            self._study.enqueue_trial(
-                dict(architecture.choices), user_attrs={"origin": self._origin}, skip_if_exists=True
-            )
+        for architecture, origin in self._first:
+            self._study.enqueue_trial(dict(architecture.choices), user_attrs={"origin": origin}, skip_if_exists=True)
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if frozen.user_attrs.get(DRIVER) != self._driver:
                 continue
@@ -129,7 +126,7 @@ class TrialSearch:
             # More: the next candidate is measured while the others train.
             spare = 1 if self._pool.size > 1 else 0
             asking = len(self._ready) < self._pool.free + spare
-            if asking and not self._promote() and stopped is None:
+            if asking and not self._promote(stopped) and stopped is None:
                 self._proposed += 1
                 self._prepare(self._ask())
             while self._ready and self._pool.free:
@@ -203,29 +200,36 @@ class TrialSearch:
             return
         self._ready.append((trial, architecture))
 
-    def _promote(self) -> bool:
+    def _promote(self, stopped: str | None) -> bool:
         """Asks for the trial that trains a candidate on, if one is due and time is left."""
         setup = self._setup
-        if not setup.promotions or self._time_is_up():
+        if not setup.promotions or self._time_is_up() or (setup.alone and not self._all_scored(stopped)):
             return False
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if waiting and PROMOTES not in waiting[0].user_attrs:  # `ask` gives it first
             return False
         if not waiting:  # else the driver died before it could ask
-            source = next_promotion(
-                tuple(self._records.values()),
-                setup.factors,
-                setup.space,
-                setup.worth,
-                setup.budget.holds_surely,
-                lambda rung: not self._time_is_up(rung),
-            )
+            source = self._due()
             if source is None or source.architecture is None:
                 return False
             attrs = {PROMOTES: source.number, "rung": source.rung + 1, "origin": source.origin}
             self._study.enqueue_trial(dict(source.architecture.choices), user_attrs=attrs)
         self._prepare(self._ask())
         return True
+
+    def _due(self) -> TrialRecord | None:
+        setup, trials = self._setup, tuple(self._records.values())
+        holds = setup.budget.holds_surely
+        if setup.alone:
+            return next_alone(trials, setup.space, setup.worth, holds)
+        return next_promotion(
+            trials, setup.factors, setup.space, setup.worth, holds, lambda rung: not self._time_is_up(rung)
+        )
+
+    def _all_scored(self, stopped: str | None) -> bool:
+        """Whether shared weights have scored all that they are going to, so that the best are known."""
+        going_on = [*self._training.values(), *(trial for trial, _ in self._ready)]
+        return stopped is not None and all(PROMOTES in trial.user_attrs for trial in going_on)
 
     def _ask(self) -> optuna.Trial:
         trial = self._study.ask(self._distributions)
@@ -259,8 +263,10 @@ class TrialSearch:
     def _dispatch(self, trial: optuna.Trial, architecture: Architecture) -> None:
         seed, attrs = trial_seed(self._setup.seed, trial.number), trial.user_attrs
         rung, source = attrs.get("rung", 0), attrs.get(PROMOTES)
+        weights = None
         try:
-            weights = weights_file(self._setup, source).read_bytes() if source is not None else None
+            if source is not None and not self._setup.alone:
+                weights = weights_file(self._setup, source).read_bytes()
         except OSError as error:
             self._fail(trial, f"the weights of trial {source} cannot be read: {error.strerror}")
             return
@@ -379,13 +385,16 @@ class TrialSearch:
             for r in self._records.values()
             if r.state == "complete" and r.repeat_of is None and r.rung == rung
         ]
-        if times or not rung:
+        if times or not rung or self._setup.alone:  # by shared weights it takes no time to speak of
             return sum(times) / len(times) if times else 0.0
         return self._setup.added(rung) / self._setup.added(rung - 1) * self._typical_seconds(rung - 1)
 
     def _tell_status(self) -> None:
         trials = tuple(self._records[number] for number in sorted(self._records))
-        self._on_status(SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, self._setup.limits))
+        setup = self._setup
+        self._on_status(
+            SearchStatus(trials, dict(self._share), self._measuring, self.elapsed, setup.limits, setup.alone)
+        )
 
     # ---- other drivers of the study ---------------------------------------------------------------------------------
 

@@ -28,8 +28,9 @@ class SearchSetup:
         seed: Of everything random.
         evaluator: Runs in the workers.
         promotions: Evaluators that train a candidate on, one for each rung after the first.
+        alone: Shared weights score all candidates; then `promotions`, a single one, trains the best of them anew.
         factors: One in so many candidates of a rung goes on to the next; one for each of `promotions`.
-        weights: Folder for the weights of candidates that may be trained on.
+        weights: Folder for the weights of candidates that may be trained on; None where that begins anew.
         trial_seconds: That a candidate's training may take; None is ten times the mean of its rung's, a minute at
             least, and where there was none yet the search's own time.
     """
@@ -44,6 +45,7 @@ class SearchSetup:
     seed: int
     evaluator: Evaluator
     promotions: tuple[Evaluator, ...] = ()
+    alone: bool = False
     factors: tuple[float, ...] = ()
     weights: Path | None = None
     trial_seconds: float | None = None
