@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from torch import nn
@@ -8,7 +10,7 @@ from torch import nn
 from archfit.cost import Cost, Latency
 from archfit.pipeline import SearchRequest, SearchResult
 from archfit.pipeline.outcome import _recommendation, sampler_name, time_spent
-from archfit.report.record import TrainedNetwork
+from archfit.report.record import RunResult, TrainedNetwork
 from archfit.study.record import State, TrialRecord
 
 
@@ -97,7 +99,8 @@ def test_better_trials_that_were_no_finalists_are_named(left_out: list[int], sai
 
 
 def _front(*trials: TrialRecord) -> list[int]:
-    result = SearchResult(Path("nowhere"), None, trials, nn.Identity())  # type: ignore[arg-type]
+    record = cast(RunResult, SimpleNamespace(search={"method": "trials"}))
+    result = SearchResult(Path("nowhere"), record, trials, nn.Identity())
     return [trial.number for trial in result.front]
 
 
