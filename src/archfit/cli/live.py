@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -164,6 +165,8 @@ def _bar(share: float, width: int = 60) -> Text:
 
 def _left(status: SearchStatus) -> tuple[float, str]:
     """Share of the search that is done, and how long it has yet."""
+    if status.alone:
+        return _left_alone(status)
     limits = status.limits
     shares = []
     done = sum(t.state != "running" and t.promotes is None for t in status.trials)
@@ -179,6 +182,16 @@ def _left(status: SearchStatus) -> tuple[float, str]:
     if limits.search_seconds is not None and share == shares[-1]:
         return share, f"{duration(max(0.0, limits.search_seconds - status.elapsed))} left"
     return share, f"about {duration(status.elapsed * (1 - share) / share)} left"
+
+
+def _left_alone(status: SearchStatus) -> tuple[float, str]:
+    """The same where shared weights score in seconds, and training the best alone is what takes its time."""
+    ended = [t.seconds_train for t in status.trials if t.promotes is not None and t.state != "running"]
+    if not ended:
+        return 0.0, "time left unknown yet"
+    wanted = max(status.wanted_alone, len(ended))
+    left = fmean(ended) * (wanted - len(ended)) / max(1, len(status.running))
+    return len(ended) / wanted, f"about {duration(left)} left"
 
 
 def _trial(trial: TrialRecord | None, budget: Budget, *, shared: bool) -> str:

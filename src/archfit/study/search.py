@@ -20,8 +20,8 @@ from archfit.samplers import PROMOTES
 from archfit.study.candidates import evaluate, keep_weights, weights_file
 from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.ranking import next_alone, next_promotion
-from archfit.study.record import TrialRecord
+from archfit.study.ranking import ALONE, next_alone, next_promotion
+from archfit.study.record import PLAIN, TrialRecord
 from archfit.study.setup import SearchSetup, over_limit, trial_seed
 from archfit.study.storage import DRIVER, asked, begun, distributions, record, records
 
@@ -51,6 +51,13 @@ class SearchStatus:
     elapsed: float
     limits: Limits
     alone: bool = False
+
+    @property
+    def wanted_alone(self) -> int:
+        """How many networks will have been trained alone, if all hold the budget."""
+        scored = [trial.origin for trial in self.trials if trial.promotes is None]
+        plain = scored.count(PLAIN)
+        return min(ALONE, len(scored) - plain) + plain
 
     @property
     def best(self) -> TrialRecord | None:
