@@ -261,8 +261,7 @@ def proxy_epochs_for(
         return (_MOST_PROXY_EPOCHS,)
     left = max(1.0, limits.search_seconds - spent)
     trials = min(TRIALS_WANTED, limits.trials or TRIALS_WANTED)
-    affordable = left * workers * rate / trials / epochs_per_candidate(_RUNGS)
-    first = min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
+    first = _first_epochs(left * workers * rate / trials / epochs_per_candidate(_RUNGS), images)
     return tuple(float(f"{first * times:.2g}") for times in _RUNGS if times == 1 or first * times <= _LONGEST_RUNG)
 
 
@@ -283,8 +282,12 @@ def alone_epochs_for(
         return request.proxy_epochs[0]
     if limits.search_seconds is None:
         return UNTIMED_ALONE_EPOCHS
-    affordable = ALONE_SHARE * limits.search_seconds * workers * rate / networks
-    return float(f"{min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images):.2g}")
+    return float(f"{_first_epochs(ALONE_SHARE * limits.search_seconds * workers * rate / networks, images):.2g}")
+
+
+def _first_epochs(affordable: float, images: int) -> float:
+    """Of a network's first training, for which there is time to see so many images; it sees 500 at least."""
+    return min(_MOST_PROXY_EPOCHS, max(affordable, 500) / images)
 
 
 def equal_time(request: SearchRequest, images: float) -> bool:

@@ -55,7 +55,7 @@ from archfit.spaces import CellSpace, MnasSpace, SharedSpace, WarmMnasSpace, rea
 from archfit.study.candidates import WorkerContext, training_pool
 from archfit.study.executor import Executor
 from archfit.study.limits import Limits
-from archfit.study.ranking import ALONE
+from archfit.study.ranking import trained_alone
 from archfit.study.ray_cluster import RayCluster, Share
 from archfit.study.record import DERIVED, FIRST, PLAIN, TrialRecord
 from archfit.study.run_folder import RunFolder, write_json
@@ -366,8 +366,7 @@ class SearchRun:
         """Trains the best of what shared weights have scored, each alone and all equally long."""
         epochs = self.run.decision("proxy_epochs")
         if epochs is None:
-            derived = min(ALONE, sum(origin == DERIVED for _, origin in given))
-            plain = sum(origin == PLAIN for _, origin in given)
+            derived, plain = trained_alone([origin for _, origin in given])
             images, networks = len(self.data.train), derived + plain
             chosen = alone_epochs_for(self.request, images, self.limits, rate, workers, networks)
             epochs = self.run.decide("proxy_epochs", [chosen])

@@ -101,6 +101,12 @@ def next_promotion(
     return None
 
 
+def trained_alone(origins: Sequence[str]) -> tuple[int, int]:
+    """How many derived and how many plain networks of these `next_alone` gives in the end, if all hold the budget."""
+    plain = sum(origin == PLAIN for origin in origins)
+    return min(ALONE, len(origins) - plain), plain
+
+
 def next_alone(
     trials: Sequence[TrialRecord], space: SearchSpace, worth: Worth, holds: Callable[[Cost], bool]
 ) -> TrialRecord | None:

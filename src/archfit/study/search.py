@@ -20,8 +20,8 @@ from archfit.samplers import PROMOTES
 from archfit.study.candidates import evaluate, keep_weights, weights_file
 from archfit.study.executor import Event, Executor
 from archfit.study.limits import Limits, trials_since_best
-from archfit.study.ranking import ALONE, next_alone, next_promotion
-from archfit.study.record import PLAIN, TrialRecord
+from archfit.study.ranking import next_alone, next_promotion, trained_alone
+from archfit.study.record import TrialRecord
 from archfit.study.setup import SearchSetup, over_limit, trial_seed
 from archfit.study.storage import DRIVER, asked, begun, distributions, record, records
 
@@ -55,9 +55,7 @@ class SearchStatus:
     @property
     def wanted_alone(self) -> int:
         """How many networks will have been trained alone, if all hold the budget."""
-        scored = [trial.origin for trial in self.trials if trial.promotes is None]
-        plain = scored.count(PLAIN)
-        return min(ALONE, len(scored) - plain) + plain
+        return sum(trained_alone([trial.origin for trial in self.trials if trial.promotes is None]))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -272,7 +270,7 @@ class TrialSearch:
         rung, source = attrs.get("rung", 0), attrs.get(PROMOTES)
         weights = None
         try:
-            if source is not None and not self._setup.alone:
+            if source is not None and self._setup.weights is not None:
                 weights = weights_file(self._setup, source).read_bytes()
         except OSError as error:
             self._fail(trial, f"the weights of trial {source} cannot be read: {error.strerror}")
