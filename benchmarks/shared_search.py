@@ -27,11 +27,11 @@ RESULTS = Path(__file__).parent / "results"
 def searched(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     folder = args.runs / f"seed-{seed}"
     if (folder / "result.json").is_file():
-        record = archfit.load(folder).record
+        found = archfit.load(folder)
     elif folder.exists():
-        record = archfit.resume(folder).record
+        found = archfit.resume(folder)
     else:
-        record = archfit.search(
+        found = archfit.search(
             "fashion-mnist",
             method="shared",
             latency=f"{args.latency}ms",
@@ -39,8 +39,8 @@ def searched(args: argparse.Namespace, seed: int) -> dict[str, Any]:
             control=args.control,
             seed=seed,
             out=folder,
-        ).record
-    found = archfit.load(folder)
+        )
+    record = found.record
     origin = next(t.origin for t in found.trials if f"trial {t.number}" == record.winner.name)
     latency = record.winner.cost.latency
     assert latency is not None

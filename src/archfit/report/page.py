@@ -36,7 +36,8 @@ def write_report(result: RunResult, trials: Sequence[TrialRecord], path: Path) -
 
 def page(result: RunResult, trials: Sequence[TrialRecord]) -> str:
     """The whole page as HTML."""
-    searched, alike = sections.searched_accuracy(result), comparable(result.search, trials)
+    alike = comparable(result.search, trials)
+    searched = sections.searched_accuracy(result, alike)
     body = [
         sections.headline(result),
         sections.accuracy_and_cost(

@@ -40,12 +40,14 @@ MADDS_MEANS = "multiply-adds of one image through convolutions and matrix produc
 ROLES = {"winner": 0, "finalist": 1, "stopped": 2, "control": 3, "reference": 4}
 
 
-def searched_accuracy(result: RunResult) -> str:
+def searched_accuracy(result: RunResult, trials: Sequence[TrialRecord]) -> str:
     """What the accuracies of the `comparable` trials are, as in "proxy accuracy, 3 epochs"."""
+    if result.search.get("method") == "shared" and all(t.promotes is None for t in trials):
+        return "shared-weight accuracy"
     recipe: Mapping[str, Any] = result.search.get("proxy") or {}
     epochs = recipe.get("epochs")
     if not epochs:
-        return "shared-weight accuracy" if result.search.get("method") == "shared" else "proxy accuracy"
+        return "proxy accuracy"
     how = "in the time a typical network takes for " if recipe.get("equal_time") else ""
     return f"proxy accuracy, {how}{epochs_in_words(epochs)}"
 
@@ -90,7 +92,7 @@ def _cost_tile(label: str, value: str, verdict: Verdict | None, note: str) -> Ma
 
 def accuracy_and_cost(result: RunResult, trials: Sequence[TrialRecord], figure: Markup) -> Markup:
     """Of the `comparable` trials."""
-    searched = searched_accuracy(result)
+    searched = searched_accuracy(result, trials)
     latency = any(t.cost and t.cost.latency for t in trials)
     note = (
         f"Open circles are the trials of the search with their {searched}. Filled marks are networks trained in full, "
@@ -401,7 +403,7 @@ def all_trials(result: RunResult, trials: Sequence[TrialRecord]) -> Markup:
         "trial",
         "origin",
         "state",
-        "accuracy by shared weights, or alone" if shared else searched_accuracy(result),
+        "accuracy by shared weights, or alone" if shared else searched_accuracy(result, trials),
         "latency p50",
         "parameters",
         "reward",
