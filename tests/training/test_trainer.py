@@ -78,6 +78,13 @@ def test_the_last_accuracy_is_of_the_weights_that_are_kept(straight: tuple[Train
     assert score(network, DATA.validation, DATA, get_metric("accuracy")) == straight[0].curve[-1][2]
 
 
+def test_a_network_in_eval_mode_is_trained_like_any_other(straight: tuple[Training, dict[str, Tensor]]) -> None:
+    """Its batch norms would go on normalising by what they knew before."""
+    network = _network().eval()
+    assert fit(network, DATA, RECIPE, seed=0).curve == straight[0].curve
+    assert _same(network.state_dict(), straight[1])
+
+
 def test_it_repeats_exactly(straight: tuple[Training, dict[str, Tensor]]) -> None:
     training, weights = _trained(RECIPE)
     assert training.curve == straight[0].curve

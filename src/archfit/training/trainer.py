@@ -58,7 +58,7 @@ def fit(
     """Trains `network` in place.
 
     Args:
-        network: On the CPU; left there, in eval mode, with the averaged weights where the recipe has an average.
+        network: On the CPU, in any mode; left there, in eval mode, with the averaged weights where the recipe has an average.
         data: Its training split is learnt, its validation split scored after each epoch.
         recipe: How.
         seed: Of the order and augmentation of the images; with it, the CPU and one thread the result repeats exactly.
@@ -103,7 +103,7 @@ def fit(
     if keep_best and checkpoints is None:
         raise InputError("keep_best needs a folder for checkpoints")
     module = Classifier(
-        network.to(memory_format=MEMORY_FORMATS[memory_format]),
+        network.to(memory_format=MEMORY_FORMATS[memory_format]).train(),  # Lightning leaves the mode as it is
         recipe,
         steps=steps,
         batches=batches,
