@@ -76,6 +76,9 @@ def test_plain_networks_are_the_largest_of_each_operation_that_hold_the_budget()
         (SearchRequest("digits", workers=9), 60_000, 444, False),
         (SearchRequest("digits", workers=1), 60_000, 889, True),
         (SearchRequest("digits", workers=1), 60_000, 888, False),
+        # With shared weights 1,200 s of the 1,800 are theirs.
+        (SearchRequest("digits", workers=2, method="shared"), 60_000, 334, True),
+        (SearchRequest("digits", workers=2, method="shared"), 60_000, 333, False),
         # Eight epochs of fewer images.
         (SearchRequest("digits", workers=2), 1_500, 14, True),
         (SearchRequest("digits", workers=2), 1_500, 13, False),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from study_toy import toy_trial
 
@@ -20,9 +22,13 @@ def test_thirty_minutes_where_nothing_is_limited() -> None:
         assert limits.with_default() == limits
 
 
-def test_the_search_has_half_of_the_time() -> None:
-    assert Limits(seconds=100).search_seconds == 50
+def test_the_time_is_shared_out_between_search_and_finalists() -> None:
+    limits = Limits(seconds=100)
+    assert (limits.search_seconds, limits.final_seconds) == (50, 50)
+    limits = replace(limits, search_share=0.2)
+    assert (limits.search_seconds, limits.final_seconds) == (20, 80)
     assert Limits(trials=5).search_seconds is None
+    assert Limits(trials=5).final_seconds is None
 
 
 def test_trials_since_the_best() -> None:

@@ -101,12 +101,12 @@ def dry_run(request: SearchRequest, watch: Watch | None = None) -> Estimate:
 
 
 def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
-    limits, workers = request.limits.with_default(), request.worker_count
+    limits, workers = request.stops, request.worker_count
     epochs = proxy_epochs_for(request, images, limits, rate, workers=workers, spent=0.0)
     per_trial = epochs_per_candidate(epochs) * images / rate + 1.0
     trials, seconds = limits.trials, limits.seconds
-    if seconds is not None:
-        possible = max(1, int(seconds / 2 * workers / per_trial))
+    if limits.search_seconds is not None:
+        possible = max(1, int(limits.search_seconds * workers / per_trial))
         trials = min(trials, possible) if trials is not None else possible
     elif trials is not None:
         seconds = trials * per_trial / workers + _final_seconds(request, images, rate)
@@ -121,7 +121,7 @@ def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, An
 
 def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
     """A path of the supernet is taken to train as fast as a typical network alone, two of them at once."""
-    limits = request.limits.with_default()
+    limits = request.stops
     epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
     epochs = request.supernet_epochs or (
         KEPT_SPEED * (1 - ALONE_SHARE) * limits.search_seconds / epoch

@@ -131,7 +131,7 @@ def summarise(
         "sampler": sampler_name(request, trials),
         "reward": request.reward,
         "metric": request.metric,
-        "limits": {k: v for k, v in asdict(request.limits.with_default()).items() if v is not None},
+        "limits": {k: v for k, v in request.stops.to_json().items() if v is not None},
         "trials": dict(states),
         "workers": slots,
         "seed": request.seed,

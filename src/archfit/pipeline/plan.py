@@ -153,7 +153,7 @@ def sample_space(
         accelerator: Where training will run.
         tick: Called after each sample.
     """
-    available = request.limits.with_default().search_seconds
+    available = request.stops.search_seconds
 
     def on_sample(label: str, count: int, fits: int) -> None:
         tick()
@@ -207,7 +207,7 @@ def sees_enough(request: SearchRequest, images: int, rate: float) -> bool:
         images: In the training split.
         rate: Images per second that one worker trains.
     """
-    seconds = request.limits.with_default().search_seconds  # the finalists' half is as long
+    seconds = request.stops.final_seconds
     if seconds is None or request.final_epochs is not None:
         return True
     seen = rate * seconds * min(1.0, request.worker_count / request.finalists)
@@ -253,7 +253,7 @@ def proxy_epochs_for(
         limits: Of the search.
         rate: Images per second that one worker trains.
         workers: Candidates that train at a time.
-        spent: Seconds of the search's half that are gone already.
+        spent: Seconds of the search's time that are gone already.
     """
     if request.proxy_epochs is not None:
         return request.proxy_epochs
@@ -297,7 +297,7 @@ def equal_time(request: SearchRequest, images: float) -> bool:
         request: May ask for epochs.
         images: That a typical candidate sees at first; few of them are over before its speed could be told.
     """
-    timed = request.limits.with_default().seconds is not None
+    timed = request.stops.seconds is not None
     return timed and request.proxy_epochs is None and request.final_epochs is None and images >= _WORTH_TIMING
 
 

@@ -103,7 +103,7 @@ class SearchRun:
         self.data = normalised(data, self.trained.statistics) if self.trained is not None else data
         self.objects = objects
         self.watch = watch
-        self.limits = request.limits.with_default()
+        self.limits = request.stops
         self.accelerator = check_accelerator(request.accelerator)
         self.device: Device = LocalDevice()
         self.reward = objects.reward or get_reward(request.reward)

@@ -170,7 +170,7 @@ class Sharing:
         )
 
     def _epochs(self, cost: PredictedCost) -> float:
-        """As asked; else as many as the search's half of the time allows."""
+        """As asked; else as many as the search's share of the time allows."""
         if self.request.supernet_epochs is not None:
             return self.request.supernet_epochs
         if self.limits.search_seconds is None:

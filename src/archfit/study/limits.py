@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from archfit.errors import InputError
 from archfit.study.record import TrialRecord
@@ -19,11 +20,13 @@ class Limits:
         trials: Architectures proposed in all, pruned and failed ones too.
         seconds: For search and final training together.
         patience: Trials in a row without a better reward, pruned ones too; see `trials_since_best`.
+        search_share: Of the seconds, that the search has; the finalists get the rest.
     """
 
     trials: int | None = None
     seconds: float | None = None
     patience: int | None = None
+    search_share: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("trials", "seconds", "patience"):
@@ -34,13 +37,22 @@ class Limits:
     def with_default(self) -> Limits:
         """Itself, or 30 minutes where nothing is limited."""
         if self.trials is None and self.seconds is None and self.patience is None:
-            return Limits(seconds=DEFAULT_SECONDS)
+            return replace(self, seconds=DEFAULT_SECONDS)
         return self
+
+    def to_json(self) -> dict[str, Any]:
+        """What a user may ask for."""
+        return {name: value for name, value in asdict(self).items() if name != "search_share"}
 
     @property
     def search_seconds(self) -> float | None:
-        """The half of the time that the search has; the finalists get the rest."""
-        return self.seconds / 2 if self.seconds is not None else None
+        """That the search has; None where only trials are counted."""
+        return self.search_share * self.seconds if self.seconds is not None else None
+
+    @property
+    def final_seconds(self) -> float | None:
+        """That the finalists have at least."""
+        return (1 - self.search_share) * self.seconds if self.seconds is not None else None
 
 
 def trials_since_best(trials: Sequence[TrialRecord]) -> int:
