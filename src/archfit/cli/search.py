@@ -27,7 +27,7 @@ def search(
     time: Annotated[
         str | None,
         typer.Option(
-            help="Stop after so long: 90s, 30m, 2h. Half of it (two thirds with shared weights) trains the "
+            help="Stop after so long: 90s, 30m, 2h. Half of it (or more, with shared weights) trains the "
             "finalists. 30m if nothing else limits it.",
             show_default=False,
         ),

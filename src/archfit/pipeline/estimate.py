@@ -12,7 +12,7 @@ from archfit.device import LocalDevice
 from archfit.pipeline.initial import resolve_initial
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import (
-    ALONE_SHARE,
+    CONTROLLER_SHARE,
     Objects,
     alone_epochs_for,
     chosen_space,
@@ -20,11 +20,12 @@ from archfit.pipeline.plan import (
     proxy_epochs_for,
     read_data,
     sample_space,
+    supernet_images,
     typical_builder,
     untimed_final_epochs,
 )
 from archfit.pipeline.request import SearchRequest
-from archfit.pipeline.sharing import CONTROLLER_SHARE, DERIVED_TRIALS, KEPT_SPEED, UNTIMED_EPOCHS
+from archfit.pipeline.sharing import DERIVED_TRIALS, UNTIMED_EPOCHS
 from archfit.pipeline.watch import Silent, Watch
 from archfit.spaces import MnasSpace
 from archfit.study.ranking import ALONE
@@ -120,14 +121,10 @@ def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, An
 
 
 def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
-    """A path of the supernet is taken to train as fast as a typical network alone, two of them at once."""
     limits = request.stops
     epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
-    epochs = request.supernet_epochs or (
-        KEPT_SPEED * (1 - ALONE_SHARE) * limits.search_seconds / epoch
-        if limits.search_seconds is not None
-        else UNTIMED_EPOCHS
-    )
+    seen = supernet_images(request, rate)
+    epochs = seen / images if seen is not None else request.supernet_epochs or UNTIMED_EPOCHS
     trials, workers = limits.trials or DERIVED_TRIALS, request.worker_count
     networks = min(ALONE, trials) + (len(MnasSpace.ops) if request.space == "mnas" else 0)
     alone = alone_epochs_for(request, images, limits, rate, workers, networks)

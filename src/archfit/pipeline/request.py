@@ -22,8 +22,10 @@ from archfit.training import Recipe, available_cores, get_metric
 
 METHODS = ("trials", "shared")
 _RULES = ("auto", "reinforce", "ppo")
-_SEARCH_SHARES = {"trials": 1 / 2, "shared": 1 / 3}
-"""Of the time, by method. With shared weights it takes less to choose: what is left is accuracy of the finalists."""
+_SHARED_SEARCH = 1 / 3
+_SHARED_SEARCH_SECONDS = 75.0
+"""The search's part of the time with shared weights, which is at most a half: what it has more of brings less than what
+the finalists have. Timing, ranking and measuring take so many seconds of a short one."""
 _OF_SHARED = ("supernet_epochs", "supernet_learning_rate", "latency_table")
 DEVICES = ("local",)
 EVALUATORS = ("proxy",)
@@ -234,7 +236,10 @@ class SearchRequest:
     @property
     def stops(self) -> Limits:
         """The limits with what was left open."""
-        return replace(self.limits.with_default(), search_share=_SEARCH_SHARES[self.method])
+        limits = self.limits.with_default()
+        if self.method == "trials" or limits.seconds is None:
+            return limits
+        return replace(limits, search_share=min(1 / 2, _SHARED_SEARCH + _SHARED_SEARCH_SECONDS / limits.seconds))
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "limits": self.limits.to_json()}

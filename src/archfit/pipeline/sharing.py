@@ -16,7 +16,7 @@ from archfit.data import ImageData
 from archfit.device import Device, LatencyTable
 from archfit.evaluators import SharedWeights
 from archfit.pipeline.meter import SAMPLING, CostMeter
-from archfit.pipeline.plan import ALONE_SHARE
+from archfit.pipeline.plan import ALONE_SHARE, KEPT_SPEED, SUPERNET_SHARE
 from archfit.pipeline.request import SearchRequest
 from archfit.pipeline.tabling import table_progress
 from archfit.pipeline.watch import Watch
@@ -34,8 +34,6 @@ from archfit.training import supernet_recipe
 SUPERNET = "supernet.pt"
 TABLE = "latency_table.json"
 DERIVED_TRIALS = 10
-CONTROLLER_SHARE = 0.25
-"""Of the time that supernet and controller take together, about."""
 _TABLE_SHARE = 0.25
 """Of the search's time, for measuring networks for the latency table."""
 _DRAWN = 64
@@ -46,8 +44,6 @@ _RANKING_SHARE = 0.15
 _RANKED = "ranked_images"
 _TRIAL_SECONDS = 4.0
 """Of a derived architecture: measured, and scored on the whole validation split."""
-KEPT_SPEED = 0.7
-"""Of the speed of timed steps: the first steps on each path compile its kernels."""
 _LONGEST_ROUND = 400
 UNTIMED_EPOCHS = 30.0
 
@@ -185,7 +181,7 @@ class Sharing:
         after += ALONE_SHARE * self.limits.search_seconds
         settings = self._settings(1.0)
         per_epoch = speed.round_s * len(self.data.train) / settings.images_per_round
-        return float(f"{max(0.5, KEPT_SPEED * max(left / 3, left - after) / per_epoch):.2g}")
+        return float(f"{max(0.5, KEPT_SPEED * max(SUPERNET_SHARE * left, left - after) / per_epoch):.2g}")
 
     def _derive(self, search: SharedSearch, table: LatencyTable | None) -> dict[str, Any]:
         """Ranks what it draws from the controller; as many random architectures, scored alike, are the evidence."""

@@ -115,7 +115,7 @@ def search(
         params: Bound on the number of parameters, as in "300k".
         madds: Bound on multiply-adds, as in "20M".
         trials: Stop after so many architectures; with shared weights, how many the controller derives.
-        time: Stop after so long, as in "30m"; half of it, with shared weights two thirds, is for the full training of
+        time: Stop after so long, as in "30m"; half of it, or more with shared weights, is for the full training of
             the finalists. Without `trials`, `time` and `patience` it is 30 minutes.
         patience: Stop after so many trials without a better one.
         space: "mnas", "enas-micro", "enas-macro", or an object of your own (see `archfit.SearchSpace`).

@@ -58,7 +58,8 @@ def fit(
     """Trains `network` in place.
 
     Args:
-        network: On the CPU, in any mode; left there, in eval mode, with the averaged weights where the recipe has an average.
+        network: On the CPU, in any mode; left there, in eval mode, with the averaged weights where the recipe has an
+            average.
         data: Its training split is learnt, its validation split scored after each epoch.
         recipe: How.
         seed: Of the order and augmentation of the images; with it, the CPU and one thread the result repeats exactly.
