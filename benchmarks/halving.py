@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--full", type=float, default=2.0, help="epochs of the full training")
     parser.add_argument("--searches", type=int, default=1000)
     parser.add_argument("--replicates", type=int, default=100)
-    parser.add_argument("--candidates", type=int, default=24, help="that halving has time to begin, about")
+    parser.add_argument("--candidates", type=int, default=12, help="that halving has time to begin, about")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, default=Path("halving.jsonl"))
