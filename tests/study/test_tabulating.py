@@ -90,6 +90,17 @@ def test_it_ends_when_more_networks_do_not_help(monkeypatch: pytest.MonkeyPatch)
     assert told[-1] == TableProgress(10 * len(errors), 400, errors[-1])
 
 
+def test_it_ends_when_the_error_is_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archfit.study.tabulating._STEP", 10)
+    told: list[TableProgress] = []
+    tabulate(SPACE, TASK, LocalDevice(), Measured(), runtime="onnxruntime", enough=0.1, on_progress=told.append)
+    errors = list(dict.fromkeys(progress.error for progress in told if progress.error is not None))
+    assert len(errors) >= 2
+    assert errors[-1] <= 0.1 or settled(errors)
+    assert not any(error <= 0.1 for error in errors[1:-1])
+    assert told[-1].networks == 10 * len(errors)
+
+
 def test_settled() -> None:
     assert not settled([0.05])
     assert not settled([0.05, 0.05])  # one step alone may be chance

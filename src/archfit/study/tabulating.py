@@ -57,6 +57,7 @@ def tabulate(
     threads: int = 1,
     networks: int | None = None,
     seconds: float | None = None,
+    enough: float = 0.0,
     seed: int = 0,
     on_progress: Callable[[TableProgress], None] = lambda _: None,
 ) -> LatencyTable:
@@ -75,6 +76,7 @@ def tabulate(
         networks: Exactly so many are measured, or all that the space has; None stops by the error, at
             `MOST_NETWORKS` at the latest.
         seconds: After which no further network is measured, once there are 50.
+        enough: Error at which it stops, too, once there are 100 networks.
         seed: Of the networks.
         on_progress: Called after each network and each fit.
 
@@ -105,7 +107,7 @@ def tabulate(
         if len(samples) % _STEP == 0:
             errors.append(float(np.median(np.abs(fit_latencies(samples, ()).errors))))
             on_progress(TableProgress(len(samples), limit, errors[-1]))
-            if networks is None and settled(errors):
+            if networks is None and (settled(errors) or (len(errors) > 1 and errors[-1] <= enough)):
                 break
     if not samples:
         raise InputError(f"no network of space {space.name!r} could be timed; raise the budget")
