@@ -19,7 +19,6 @@ import json
 import random
 import statistics
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,12 +94,7 @@ def train(
     try:
         training = fit(begun(4), data, recipe, seed=seed + 4, on_progress=lambda _: report(0.0))
     except DivergedError:  # as first trainings do, more carefully
-        recipe = replace(
-            recipe,
-            learning_rate=recipe.learning_rate / 2,
-            filter_learning_rate=recipe.filter_learning_rate / 2,
-        )
-        training = fit(begun(4), data, recipe, seed=seed + 4, on_progress=lambda _: report(0.0))
+        training = fit(begun(4), data, recipe.slower(), seed=seed + 4, on_progress=lambda _: report(0.0))
     found["full"] = {"accuracy": training.curve[-1][2], "seconds": time.monotonic() - start}
     return found
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from archfit.errors import ArchfitError
 from archfit.study.candidates import training_pool
 from archfit.study.finalists import FullTraining, affordable_epochs, train_in_full
 from archfit.study.workers import WorkerPool
-from archfit.training import Recipe, get_metric, score
+from archfit.training import Recipe, fit, get_metric, score
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +119,46 @@ def test_a_training_stopped_for_now_goes_on(processes: int, tmp_path: Path, two_
     exact = {"rtol": 0, "atol": 0} if processes == 1 else {"rtol": 1e-3, "atol": 1e-4}
     for key, value in whole["a"].weights.items():
         torch.testing.assert_close(rest["a"].weights[key], value, **exact)
+
+
+def _fragile(bound: float) -> Callable[[], nn.Module]:
+    """A network that has no finite answer once a weight has moved further than by the bound."""
+
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+            nn.init.zeros_(self.linear.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            broken = self.linear.weight.abs().amax() > bound
+            return self.linear(x.flatten(1)) + torch.where(broken, torch.nan, 0.0)
+
+    return Fragile
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_that_diverges_is_begun_anew_once(processes: int, tmp_path: Path, two_workers: WorkerPool) -> None:
+    slow, fast = _farthest(RECIPE.slower()), _farthest(RECIPE)
+    networks = {"once": _fragile((slow + fast) / 2), "twice": _fragile(slow / 2), "never": _fragile(2 * fast)}
+    trained, failures, _ = _train(networks, two_workers, tmp_path, processes=processes)
+    assert {name: training.slower for name, training in trained.items()} == {"once": True, "never": False}
+    assert list(failures) == ["twice"]
+    assert failures["twice"].startswith("DivergedError: training diverged: the loss is nan")
+    again, failures, _ = _train(networks, two_workers, tmp_path, processes=processes)
+    assert again["once"].curve == trained["once"].curve
+    assert again["once"].slower
+    assert list(failures) == ["twice"]
+
+
+def _farthest(recipe: Recipe) -> float:
+    """How far a weight of that network moves from zero."""
+    moved: list[float] = []
+    torch.manual_seed(5)
+    network = _fragile(math.inf)()
+    network.register_forward_hook(lambda module, *_: moved.append(float(module.linear.weight.detach().abs().amax())))
+    fit(network, DATA, recipe, seed=5)
+    return max(moved)
 
 
 def _deadly(marker: Path, times: int) -> Callable[[], nn.Module]:

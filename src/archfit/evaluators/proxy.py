@@ -11,14 +11,12 @@ from torch import nn
 from archfit.architecture import Architecture
 from archfit.data import ImageData
 from archfit.errors import DivergedError
-from archfit.training import Recipe, get_metric, proxy_recipe, relative_rate, score
+from archfit.training import get_metric, proxy_recipe, relative_rate, score
 
 _MOST_TIMES = 8.0
 _FEWEST_STEPS = 3
 _TIMED_SHARE = 0.01
 """Of the typical network's training steps, that are made beforehand to time them against the network's."""
-_RATES = (1.0, 0.5)
-"""Of the recipe's learning rates: a network that diverges is begun anew once, more carefully."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,13 @@ class ProxyTraining:
         if self.continued:
             recipe = replace(recipe, whiten=False, warmup=0.1)
         begun = copy.deepcopy(network.state_dict())
-        for factor in _RATES:
+        for once in (recipe, recipe.slower()):  # a network that diverges is begun anew once, more carefully
             network.to("cpu").load_state_dict(begun)
             try:
                 fit(
                     network,
                     data,
-                    _scaled(recipe, factor),
+                    once,
                     seed=seed,
                     accelerator=self.accelerator,
                     memory_format=self.memory_format,
@@ -75,7 +73,7 @@ class ProxyTraining:
                 )
                 break
             except DivergedError:
-                if factor == _RATES[-1]:
+                if once is not recipe:
                     raise
         return score(
             network,
@@ -100,11 +98,3 @@ class ProxyTraining:
             steps=max(_FEWEST_STEPS, round(_TIMED_SHARE * self.epochs * len(data.train) / batch_size)),
         )
         return self.epochs * min(_MOST_TIMES, max(1 / _MOST_TIMES, times_typical))
-
-
-def _scaled(recipe: Recipe, factor: float) -> Recipe:
-    return replace(
-        recipe,
-        learning_rate=factor * recipe.learning_rate,
-        filter_learning_rate=factor * recipe.filter_learning_rate,
-    )

@@ -23,12 +23,14 @@ from archfit.report.record import TrainedNetwork
 from archfit.reward import Reward, worth
 from archfit.spaces import MnasSpace, WarmMnasSpace
 from archfit.study.finalists import FullTraining
-from archfit.study.ranking import contenders
+from archfit.study.ranking import contenders, surely_behind
 from archfit.study.record import TrialRecord
 from archfit.study.run_folder import RunFolder
 from archfit.training import get_metric, score
 
 _CONTROL_DRAWS = 50
+_HOPELESS = 4.0
+"""Standard errors behind the best finalist, after equally long trainings, from which none of its time is given away."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class Finals:
     watch: Watch
 
     def choose(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """The best trials that, measured a second time, hold the budget."""
+        """The best trials that, measured a second time, hold the budget.
+
+        Where the time is limited, none that is far behind the best of them: it would take time from that one.
+        """
         by_number = {trial.number: trial for trial in trials}
         if (stored := self.run.decision("finalists")) is not None:
             return [by_number[number] for number in stored]
@@ -66,8 +71,12 @@ class Finals:
             raise BudgetError(self._nothing_within(trials))
         chosen: list[TrialRecord] = []
         left_out: list[TrialRecord] = []
+        behind: list[TrialRecord] = []
         for trial in ranked[: 4 * self.request.finalists + 4]:
             assert trial.architecture is not None
+            if self._hopeless(trial, chosen):
+                behind.append(trial)
+                continue
             self.watch.step(f"measuring trial {trial.number} once more")
             cost = self.meter.again(self.space, trial.architecture)
             if self.request.budget.holds_surely(cost):
@@ -80,12 +89,24 @@ class Finals:
                 )
             if len(chosen) == self.request.finalists:
                 break
+        if behind and len(chosen) < self.request.finalists:
+            self.watch.note(
+                f"{len(chosen)} finalist{'s' * (len(chosen) > 1)}, not {self.request.finalists}: after equally long "
+                f"trainings the others are behind by over {_HOPELESS:g} standard errors (trial {behind[0].number} has "
+                f"{behind[0].accuracy:.1%})"
+            )
         if not chosen:
             # Within budget at first, just past it the second time: the best is delivered, and marked as past it.
             chosen = ranked[:1]
         self.run.decide("left_out", [trial.number for trial in left_out if trial not in chosen])
         self.run.decide("finalists", [trial.number for trial in chosen])
         return chosen
+
+    def _hopeless(self, trial: TrialRecord, chosen: Sequence[TrialRecord]) -> bool:
+        if not chosen or self.request.stops.seconds is None or self.request.final_epochs is not None:
+            return False
+        best = max(chosen, key=lambda one: (one.rung, one.accuracy or 0.0))
+        return trial.rung == best.rung and surely_behind(trial, best, len(self.data.validation), _HOPELESS)
 
     def _nothing_within(self, trials: Sequence[TrialRecord]) -> str:
         trained = [t for t in trials if t.state == "complete"]

@@ -125,6 +125,8 @@ class FullTrainings:
             processes=processes,
             until=until,
         )
+        for name in (name for name, training in trained.items() if training.slower):
+            self.watch.note(f"{name} diverged; it was begun anew at half the learning rates")
         for name, reason in failures.items():
             self.watch.note(f"{name} could not be trained in full: {reason}")
         self.run.tick("train", at_least=0)

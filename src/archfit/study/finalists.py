@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,10 +15,13 @@ from torch import nn
 
 from archfit.architecture import Task
 from archfit.data import ImageData
-from archfit.errors import ArchfitError
+from archfit.errors import ArchfitError, DivergedError
 from archfit.study.candidates import WorkerContext
 from archfit.study.workers import WorkerPool
 from archfit.training import Group, Recipe, training_rate
+
+_SLOWER = "slower"
+"""File beside the checkpoints of a training that is begun anew at half the learning rates."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class FullTraining:
         epochs: Of the recipe, or after which it was stopped.
         seconds: Wall time, an earlier session's epochs left out.
         stopped: Before its recipe's end.
+        slower: It diverged at first, and was begun anew at half the recipe's learning rates.
     """
 
     name: str
@@ -39,11 +44,17 @@ class FullTraining:
     epochs: float
     seconds: float
     stopped: bool = False
+    slower: bool = False
 
     @property
     def validation_accuracy(self) -> float:
         """Of the kept weights, which are those of the last epoch."""
         return self.curve[-1][2]
+
+
+@dataclass(frozen=True)
+class _Diverged:
+    reason: str
 
 
 @dataclass
@@ -71,7 +82,8 @@ def train_in_full(
 ) -> tuple[dict[str, FullTraining], dict[str, str]]:
     """Trains each network in workers of its own; what ended before is read back, what was cut off goes on.
 
-    A training one of whose processes died, of too little memory perhaps, goes on once more; one that raised does not.
+    A training one of whose processes died, of too little memory perhaps, goes on once more. One that diverged is begun
+    anew once, at half the learning rates; one that raised anything else is not.
 
     Args:
         networks: Name -> what builds it, picklable.
@@ -105,8 +117,7 @@ def train_in_full(
             number = waiting.pop(0)
             keys = range(number * processes, (number + 1) * processes)
             running[number] = one = _Running(set(keys), tempfile.TemporaryDirectory())
-            name = names[number]
-            checkpoints = folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
+            name, checkpoints = names[number], _checkpoints(folder, names[number])
             for rank, key in enumerate(keys):
                 group = Group(rank, processes, Path(one.meeting.name) / "meeting") if processes > 1 else None
                 job = partial(
@@ -132,7 +143,8 @@ def train_in_full(
                 state[name] = event.value
                 continue
             one.left.discard(event.key)
-            if event.kind == "done":
+            diverged = event.value if isinstance(event.value, _Diverged) else None
+            if event.kind == "done" and diverged is None:
                 one.found = event.value or one.found
                 if one.left:
                     continue
@@ -144,8 +156,13 @@ def train_in_full(
                 if event.kind == "lost" and number not in again:
                     again.add(number)
                     waiting.append(number)  # it goes on from its last epoch
+                elif diverged is not None and not (marker := _checkpoints(folder, name) / _SLOWER).exists():
+                    shutil.rmtree(marker.parent, ignore_errors=True)
+                    marker.parent.mkdir(parents=True)
+                    marker.touch()
+                    waiting.append(number)
                 else:
-                    failures[name] = str(event.value)
+                    failures[name] = diverged.reason if diverged is not None else str(event.value)
             running.pop(number).meeting.cleanup()
         on_progress(dict(state))
     if not done and failures:
@@ -154,6 +171,10 @@ def train_in_full(
             f"archfit resume {folder.parent}"
         )
     return {name: done[name] for name in names if name in done}, failures
+
+
+def _checkpoints(folder: Path, name: str) -> Path:
+    return folder / name.replace(" ", "-").replace(":", "-").replace("/", "-")
 
 
 def _train(
@@ -169,31 +190,35 @@ def _train(
     until: int | None,
     context: WorkerContext,
     report: Callable[[Any], None],
-) -> FullTraining | None:
+) -> FullTraining | _Diverged | None:
     """None from all but the first process of a group."""
     from archfit.training import fit
 
     first = group is None or group.rank == 0
+    slower = (checkpoints / _SLOWER).exists()
     torch.manual_seed(seed)
     network = build()
-    training = fit(
-        network,
-        context.data,
-        recipe,
-        seed=seed,
-        accelerator=accelerator,
-        memory_format=memory_format,
-        metric=metric,
-        checkpoints=checkpoints,
-        on_progress=(lambda progress: report(asdict(progress))) if first else None,
-        group=group,
-        until=until,
-    )
+    try:
+        training = fit(
+            network,
+            context.data,
+            recipe.slower() if slower else recipe,
+            seed=seed,
+            accelerator=accelerator,
+            memory_format=memory_format,
+            metric=metric,
+            checkpoints=checkpoints,
+            on_progress=(lambda progress: report(asdict(progress))) if first else None,
+            group=group,
+            until=until,
+        )
+    except DivergedError as error:
+        return _Diverged(f"{type(error).__name__}: {error}")
     if not first:
         return None
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     epochs = recipe.epochs if until is None else min(until, recipe.epochs)
-    return FullTraining(name, weights, training.curve, epochs, training.seconds, stopped=epochs < recipe.epochs)
+    return FullTraining(name, weights, training.curve, epochs, training.seconds, epochs < recipe.epochs, slower)
 
 
 def training_rates(

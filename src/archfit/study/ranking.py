@@ -53,18 +53,25 @@ def contenders(
     by_accuracy = rank(trials, space, lambda accuracy, _: accuracy)
     ordered = [trial for pair in zip(by_reward, by_accuracy, strict=True) for trial in pair]
     plain = next((trial for trial in by_reward if trial.origin == PLAIN), None)
-    if plain is not None and not _surely_behind(plain, by_accuracy[0], validation_images):
+    if plain is not None and not surely_behind(plain, by_accuracy[0], validation_images):
         ordered.insert(1, plain)
     return list({trial.number: trial for trial in ordered}.values())
 
 
-def _surely_behind(trial: TrialRecord, best: TrialRecord, images: int) -> bool:
-    """By two standard errors of the best accuracy, or trained less long."""
+def surely_behind(trial: TrialRecord, best: TrialRecord, images: int, errors: float = 2.0) -> bool:
+    """Whether a trial is behind the best by standard errors of its accuracy, or was trained less long.
+
+    Args:
+        trial: Trained.
+        best: The most accurate of those that were trained longest.
+        images: That gave the accuracies.
+        errors: How many standard errors.
+    """
     if trial.rung < best.rung:
         return True
     assert trial.accuracy is not None
     assert best.accuracy is not None
-    return best.accuracy - trial.accuracy > 2 * math.sqrt(best.accuracy * (1 - best.accuracy) / images)
+    return best.accuracy - trial.accuracy > errors * math.sqrt(best.accuracy * (1 - best.accuracy) / images)
 
 
 def next_promotion(

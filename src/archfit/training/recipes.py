@@ -110,6 +110,10 @@ class Recipe:
         """Images that a training on a split of that size sees in all."""
         return max(1, round(self.epochs * training_images))
 
+    def slower(self) -> Recipe:
+        """The same at half the learning rates, for a network that diverged."""
+        return replace(self, learning_rate=self.learning_rate / 2, filter_learning_rate=self.filter_learning_rate / 2)
+
 
 def batch_size_for(images: float) -> int:
     """32 below 4,000 images, 64 up to two million, then 128.
