@@ -27,6 +27,17 @@ def test_a_class_without_images_does_not_count() -> None:
     assert get_metric("balanced-accuracy")(confusion) == pytest.approx((0.5 + 1) / 2)
 
 
+def test_the_same_answers_have_the_same_accuracy_as_in_the_test() -> None:
+    """A rounded share would be below, or above, that of a network with as many right answers."""
+    truth = torch.arange(269) % 10
+    answers = torch.where(torch.arange(269) == 5, 0, truth)
+    confusion = confusion_matrix(answers, truth, 10)
+    assert get_metric("accuracy")(confusion) == float((answers == truth).double().mean()) == 268 / 269
+    recalls = [entry["recall"] for entry in per_class(confusion, tuple("abcdefghij")).values()]
+    assert get_metric("balanced-accuracy")(confusion) == pytest.approx(sum(recalls) / 10, abs=1e-12)
+    assert chance_level(truth, 10, "accuracy") == 27 / 269
+
+
 def test_unknown_metric() -> None:
     with pytest.raises(InputError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
         get_metric("acuracy")

@@ -19,13 +19,13 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def top1(confusion: Tensor) -> float:
     """Share of right answers in a confusion matrix."""
-    return float(confusion.diagonal().sum() / confusion.sum())
+    return int(confusion.diagonal().sum()) / int(confusion.sum())
 
 
 def balanced_accuracy(confusion: Tensor) -> float:
     """Mean recall over the classes that occur: chance is 1 / classes however uneven they are."""
     images = confusion.sum(dim=1)
-    return float((confusion.diagonal()[images > 0] / images[images > 0]).mean())
+    return float((confusion.diagonal()[images > 0].double() / images[images > 0]).mean())
 
 
 def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
@@ -62,7 +62,7 @@ def chance_level(labels: Tensor, classes: int, metric: str) -> float:
     images = torch.bincount(labels, minlength=classes)
     if metric == "balanced-accuracy":
         return 1 / int((images > 0).sum())
-    return float(images.max() / len(labels))
+    return int(images.max()) / len(labels)
 
 
 def per_class(confusion: Tensor, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
