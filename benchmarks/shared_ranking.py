@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ import torch
 from scipy.stats import kendalltau
 
 import archfit
-from archfit.architecture import Architecture, random_architecture
+from archfit.architecture import Architecture
 from archfit.data import ImageData, load_data
 from archfit.evaluators import ProxyTraining, SharedWeights
 from archfit.pipeline.sharing import SUPERNET
 from archfit.spaces import SharedSpace, space_from
 from archfit.study.candidates import training_pool
+from drawing import drawn
 from machine import describe_machine
 
 
@@ -85,22 +85,17 @@ def main() -> None:
     space = space_from(record.space["name"], record.space["settings"])
     assert isinstance(space, SharedSpace)
     data = load_data(record.dataset["name"]).without_test()
-    rng = random.Random(args.seed)
-    drawn: list[Architecture] = []
-    while len(drawn) < args.architectures:
-        architecture = space.canonical(random_architecture(space, rng), data.task)
-        if architecture not in drawn:
-            drawn.append(architecture)
+    networks = drawn(space, args.architectures, data.task, args.seed)
     known = json.loads(args.alone.read_text(encoding="utf-8")) if args.alone else None
-    accuracies = earlier(known, drawn) if known else None
+    accuracies = earlier(known, networks) if known else None
     shared = SharedWeights(args.run / SUPERNET, space, memory_format=record.memory_format)
     by_sharing = []
-    for architecture in drawn:
+    for architecture in networks:
         network = space.build(architecture, data.task)
         by_sharing.append(shared.evaluate(architecture, network, data, seed=0, on_progress=lambda _: None))
-    madds = [sum(piece.madds for piece in space.pieces(architecture, data.task)) for architecture in drawn]
+    madds = [sum(piece.madds for piece in space.pieces(architecture, data.task)) for architecture in networks]
     if accuracies is None:
-        accuracies = alone(space, drawn, data, args.epochs, record.memory_format, args.run / "workers.log")
+        accuracies = alone(space, networks, data, args.epochs, record.memory_format, args.run / "workers.log")
     tau, tau_madds = kendalltau(by_sharing, accuracies).statistic, kendalltau(madds, accuracies).statistic
     result = {
         "claim": "Kendall tau of at least 0.4 between shared-weight and stand-alone accuracy, above that of MAdds",
@@ -112,7 +107,7 @@ def main() -> None:
         "epochs_alone": known["epochs_alone"] if known else args.epochs,
         "architectures": [
             {"choices": dict(a.choices), "shared": s, "alone": x, "madds": m}
-            for a, s, x, m in zip(drawn, by_sharing, accuracies, madds, strict=True)
+            for a, s, x, m in zip(networks, by_sharing, accuracies, madds, strict=True)
         ],
         "command_of_the_search": record.command,
         "machine": describe_machine(),

@@ -100,12 +100,6 @@ def test_the_best_gives_no_time_to_what_is_far_behind(
             accuracy=accuracy,
             reward=accuracy,
             within_budget=True,
-            seconds_measure=0.0,
-            seconds_train=1.0,
-            reason=None,
-            repeat_of=None,
-            seed=0,
-            finished_s=1.0,
             rung=rung,
         )
         for number, (rung, accuracy) in enumerate(zip(rungs, accuracies, strict=True))

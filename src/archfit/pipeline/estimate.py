@@ -12,7 +12,6 @@ from archfit.device import LocalDevice
 from archfit.pipeline.initial import resolve_initial
 from archfit.pipeline.meter import CostMeter
 from archfit.pipeline.plan import (
-    CONTROLLER_SHARE,
     Objects,
     alone_epochs_for,
     chosen_space,
@@ -21,6 +20,7 @@ from archfit.pipeline.plan import (
     read_data,
     sample_space,
     supernet_images,
+    supernet_rate,
     typical_builder,
     untimed_final_epochs,
 )
@@ -122,7 +122,6 @@ def _by_trials(request: SearchRequest, images: int, rate: float) -> dict[str, An
 
 def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]:
     limits = request.stops
-    epoch = images / (rate * min(2, request.worker_count)) / (1 - CONTROLLER_SHARE)
     seen = supernet_images(request, rate)
     epochs = seen / images if seen is not None else request.supernet_epochs or UNTIMED_EPOCHS
     trials, workers = limits.trials or DERIVED_TRIALS, request.worker_count
@@ -130,7 +129,11 @@ def _sharing(request: SearchRequest, images: int, rate: float) -> dict[str, Any]
     alone = alone_epochs_for(request, images, limits, rate, workers, networks)
     seconds = limits.seconds
     if seconds is None:
-        seconds = epochs * epoch + networks / workers * alone * images / rate + _final_seconds(request, images, rate)
+        seconds = (
+            epochs * images / supernet_rate(request, rate)
+            + networks / workers * alone * images / rate
+            + _final_seconds(request, images, rate)
+        )
     return {
         "seconds_per_trial": alone * images / rate + 1.0,
         "trials": trials,

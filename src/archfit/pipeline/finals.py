@@ -103,7 +103,7 @@ class Finals:
         return chosen
 
     def _hopeless(self, trial: TrialRecord, chosen: Sequence[TrialRecord]) -> bool:
-        if not chosen or self.request.stops.seconds is None or self.request.final_epochs is not None:
+        if not chosen or not self.request.timed_finals:
             return False
         best = max(chosen, key=lambda one: (one.rung, one.accuracy or 0.0))
         return trial.rung == best.rung and surely_behind(trial, best, len(self.data.validation), _HOPELESS)

@@ -48,7 +48,7 @@ _ENOUGH_EPOCHS = 8
 _ENOUGH_IMAGES = 400_000
 SUPERNET_SHARE = 1 / 3
 """Of the search's time with shared weights; the table, the ranking and what is trained alone take the rest."""
-CONTROLLER_SHARE = 0.25
+_CONTROLLER_SHARE = 0.25
 """Of the time that supernet and controller take together, about."""
 KEPT_SPEED = 0.7
 """Of the speed of timed steps: the first steps on each path compile its kernels."""
@@ -230,8 +230,6 @@ def sees_enough(request: SearchRequest, images: int, rate: float) -> bool:
 def supernet_images(request: SearchRequest, rate: float) -> float | None:
     """That a supernet sees in its share of the time, about; None where it has none, or its epochs are asked for.
 
-    A path is taken to train as fast as a typical network alone, two of them at once.
-
     Args:
         request: Has the time.
         rate: Images per second that one worker trains of a typical network.
@@ -239,7 +237,19 @@ def supernet_images(request: SearchRequest, rate: float) -> float | None:
     seconds = request.stops.search_seconds
     if request.method != "shared" or seconds is None or request.supernet_epochs is not None:
         return None
-    return KEPT_SPEED * (1 - CONTROLLER_SHARE) * SUPERNET_SHARE * seconds * rate * min(2, request.worker_count)
+    return KEPT_SPEED * SUPERNET_SHARE * seconds * supernet_rate(request, rate)
+
+
+def supernet_rate(request: SearchRequest, rate: float) -> float:
+    """Images per second that a supernet is trained on, the controller's turns included, by timed steps.
+
+    A path is taken to train as fast as a typical network alone, two of them at once.
+
+    Args:
+        request: Has the workers.
+        rate: Images per second that one worker trains of a typical network.
+    """
+    return (1 - _CONTROLLER_SHARE) * rate * min(2, request.worker_count)
 
 
 def scaled_to(space: SearchSpace, settings: dict[str, Any]) -> SearchSpace:
@@ -325,8 +335,7 @@ def equal_time(request: SearchRequest, images: float) -> bool:
         request: May ask for epochs.
         images: That a typical candidate sees at first; few of them are over before its speed could be told.
     """
-    timed = request.stops.seconds is not None
-    return timed and request.proxy_epochs is None and request.final_epochs is None and images >= _WORTH_TIMING
+    return request.timed_finals and request.proxy_epochs is None and images >= _WORTH_TIMING
 
 
 def plain_networks(

@@ -241,6 +241,11 @@ class SearchRequest:
             return limits
         return replace(limits, search_share=min(1 / 2, _SHARED_SEARCH + _SHARED_SEARCH_SECONDS / limits.seconds))
 
+    @property
+    def timed_finals(self) -> bool:
+        """Whether the time decides for how long finalists are trained."""
+        return self.stops.seconds is not None and self.final_epochs is None
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "limits": self.limits.to_json()}
 

@@ -56,12 +56,12 @@ class TrialRecord:
     accuracy: float | None
     reward: float | None
     within_budget: bool | None
-    seconds_measure: float
-    seconds_train: float
-    reason: str | None
-    repeat_of: int | None
-    seed: int
-    finished_s: float | None
+    seconds_measure: float = 0.0
+    seconds_train: float = 0.0
+    reason: str | None = None
+    repeat_of: int | None = None
+    seed: int = 0
+    finished_s: float | None = None
     rung: int = 0
     promotes: int | None = None
     driver: str | None = None
